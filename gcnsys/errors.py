@@ -1,0 +1,39 @@
+"""What can go wrong, by whose doing.
+
+A message says what is wrong, where (file, field, value) and what to do, in one sentence: the
+command line prints exactly that and leaves with ``exit_code``.
+"""
+
+
+class GcnsysError(Exception):
+    """Any error gcnsys raises on purpose.
+
+    Attributes:
+        exit_code: of the command that it ends.
+        everywhere: every rank raises the same one, so that one of them saying it is enough.
+    """
+
+    exit_code = 1
+    everywhere = False
+
+
+class InputError(GcnsysError, ValueError):
+    """The caller's input cannot be used as it is."""
+
+    exit_code = 2
+
+
+class UnknownNameError(InputError, LookupError):
+    """A name that nothing is registered under."""
+
+
+class MissingPackageError(InputError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class DamagedFileError(InputError):
+    """A file is not what was written: truncated, altered, or of another version."""
+
+
+class PeerError(GcnsysError, RuntimeError):
+    """Another rank failed, or the ranks disagree."""
