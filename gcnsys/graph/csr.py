@@ -1,0 +1,164 @@
+"""Compressed sparse rows: who receives from whom.
+
+Letters used in shapes, here and throughout:
+    N nodes, R rows (nodes that receive), K columns (nodes that send), E edges, F features, P parts.
+
+Offsets are int64, since 10^8 nodes have more than 2^31 edges; column numbers are int32 wherever
+they fit, since aggregation is bound by the bytes it reads.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from gcnsys.errors import InputError
+
+
+def index_dtype(count: int) -> torch.dtype:
+    """The narrowest index type that numbers ``count`` things."""
+    return torch.int32 if count < 2**31 else torch.int64
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CSR:
+    """A sparse matrix; row ``i`` lists the columns that send to ``i``. Never changed once made.
+
+    Attributes:
+        indptr: ``[R + 1]`` int64, from 0 to E, never decreasing.
+        indices: ``[E]`` int32 or int64, each in ``[0, num_cols)``.
+        num_cols: K.
+        weight: ``[E]`` float, or None where every entry is 1.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    num_cols: int
+    weight: Tensor | None = None
+
+    @property
+    def num_rows(self) -> int:
+        return self.indptr.numel() - 1
+
+    @property
+    def num_edges(self) -> int:
+        return self.indices.numel()
+
+    def rows(self) -> Tensor:
+        """The row of every entry, ``[E]``, in the type of ``indices``."""
+        numbers = torch.arange(self.num_rows, dtype=self.indices.dtype)
+        return torch.repeat_interleave(numbers, self.indptr.diff(), output_size=self.num_edges)
+
+    def row_sums(self) -> Tensor:
+        """The sum of each row's weights, ``[R]`` float64; counts where there are none."""
+        if self.weight is None:
+            return self.indptr.diff().to(torch.float64)
+        sums = torch.zeros(self.num_rows, dtype=torch.float64)
+        return sums.index_add_(0, self.rows().long(), self.weight.double())
+
+    def check(self, name: str = "graph") -> "CSR":
+        """Return this matrix if it is one.
+
+        Raises:
+            InputError: offsets or column numbers are out of range, or a weight is not finite.
+        """
+        if self.indptr.numel() == 0 or int(self.indptr[0]) != 0 or int(self.indptr[-1]) != self.num_edges:
+            ends = self.indptr[[0, -1]].tolist() if self.indptr.numel() else []
+            raise InputError(f"{name}: row offsets must run from 0 to {self.num_edges}, they run over {ends}")
+        if bool((self.indptr.diff() < 0).any()):
+            raise InputError(f"{name}: row offsets decrease")
+        if self.num_edges:
+            low, high = (int(end) for end in torch.aminmax(self.indices))
+            if low < 0 or high >= self.num_cols:
+                wrong = low if low < 0 else high
+                raise InputError(f"{name}: an entry names column {wrong}, outside 0..{self.num_cols - 1}")
+        if self.weight is not None:
+            if self.weight.shape != self.indices.shape:
+                raise InputError(
+                    f"{name}: {self.num_edges} entries need as many values, "
+                    f"got shape {list(self.weight.shape)}"
+                )
+            if not bool(torch.isfinite(self.weight).all()):
+                raise InputError(f"{name}: a value is NaN or infinite")
+        return self
+
+    @classmethod
+    def from_pairs(
+        cls, rows: Tensor, cols: Tensor, num_rows: int, num_cols: int, weight: Tensor | None = None
+    ) -> "CSR":
+        """Sort ``[E]`` entries, in any order, into rows with ascending columns; linear in E.
+
+        Equal entries become one, their weights added (an unweighted entry stays 1).
+        """
+        # Two counting sorts: by column first, then (stably) by row.
+        by_col = cls._grouped(cols, rows, num_cols, num_rows, weight)
+        return by_col.transposed()._merged()
+
+    @classmethod
+    def _grouped(
+        cls, rows: Tensor, cols: Tensor, num_rows: int, num_cols: int, weight: Tensor | None
+    ) -> "CSR":
+        data = np.zeros(rows.numel(), np.int8) if weight is None else weight.numpy()
+        coo = sp.coo_array((data, (rows.numpy(), cols.numpy())), shape=(num_rows, num_cols))
+        # ``tocsr`` sums equal neighbours; told that there are none, it only sorts.
+        coo.has_canonical_format = True
+        return cls.from_scipy(coo.tocsr(), weighted=weight is not None)
+
+    def _merged(self) -> "CSR":
+        if self.num_edges < 2:
+            return self
+        indices = self.indices
+        fresh = torch.ones(self.num_edges, dtype=torch.bool)
+        torch.ne(indices[1:], indices[:-1], out=fresh[1:])
+        starts = self.indptr[:-1]
+        fresh[starts[starts < self.num_edges]] = True
+        if bool(fresh.all()):
+            return self
+        slot = fresh.cumsum(0)
+        indptr = torch.cat([slot.new_zeros(1), slot])[self.indptr]
+        weight = self.weight
+        if weight is not None:
+            weight = weight.new_zeros(int(slot[-1])).index_add_(0, slot - 1, weight)
+        return CSR(indptr, indices[fresh], self.num_cols, weight)
+
+    def transposed(self) -> "CSR":
+        """The same entries by column; columns of a row ascend. Linear in E."""
+        flipped = self.to_scipy().tocsc()
+        shape = (self.num_cols, self.num_rows)
+        flipped = sp.csr_array((flipped.data, flipped.indices, flipped.indptr), shape=shape)
+        return CSR.from_scipy(flipped, weighted=self.weight is not None)
+
+    def take_rows(self, rows: Tensor) -> "CSR":
+        """The given rows, ``[r]``, in that order; reads only them."""
+        starts, counts = self.indptr[:-1][rows], self.indptr.diff()[rows]
+        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        total = int(indptr[-1])
+        at = torch.repeat_interleave(starts - indptr[:-1], counts, output_size=total)
+        at += torch.arange(total)
+        weight = None if self.weight is None else self.weight[at]
+        return CSR(indptr, self.indices[at], self.num_cols, weight)
+
+    def keep(self, edges: Tensor) -> "CSR":
+        """The entries under a mask ``[E]`` of booleans."""
+        kept = torch.cat([self.indptr.new_zeros(1), edges.cumsum(0)])
+        weight = None if self.weight is None else self.weight[edges]
+        return CSR(kept[self.indptr], self.indices[edges], self.num_cols, weight)
+
+    def to_scipy(self) -> sp.csr_array:
+        """The same matrix for SciPy, sharing memory; an unweighted one carries int8 ones."""
+        data = np.ones(self.num_edges, np.int8) if self.weight is None else self.weight.numpy()
+        shape = (self.num_rows, self.num_cols)
+        return sp.csr_array((data, self.indices.numpy(), self.indptr.numpy()), shape=shape)
+
+    @classmethod
+    def from_scipy(cls, matrix: sp.csr_array, *, weighted: bool = True) -> "CSR":
+        """A CSR matrix of SciPy's, as it is."""
+        narrow = index_dtype(max(matrix.shape))
+        return cls(
+            torch.from_numpy(matrix.indptr).to(torch.int64),
+            torch.from_numpy(matrix.indices).to(narrow),
+            int(matrix.shape[1]),
+            torch.from_numpy(matrix.data) if weighted else None,
+        )
