@@ -1,0 +1,206 @@
+r"""What one layer aggregates over.
+
+A whole graph, a rank's part and one layer of a sampled minibatch are all blocks; a model is
+``model(blocks, x)`` with one block a layer and never knows which. ``sum``, ``mean``, ``gcn`` and
+``gather`` are the only places where rows may travel between ranks; ``total`` is the one where
+statistics may.
+
+Letters: S rows of ``x`` (sources held here), D destination rows, F features.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from gcnsys.errors import InputError
+from gcnsys.graph import CSR, Graph
+from gcnsys.kernels.matrix import Matrix
+
+Norm = Literal["symmetric", "out-in"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Degrees:
+    """Weighted degrees of some nodes, counted after self-loops were completed.
+
+    Attributes:
+        into: ``[n]`` float64, of edges that end here.
+        out_of: ``[n]`` float64, of edges that start here.
+        added_loop: ``[n]`` float64, 1 where a self-loop of weight 1 has to be added, else 0.
+    """
+
+    into: Tensor
+    out_of: Tensor
+    added_loop: Tensor
+
+    @classmethod
+    def of(cls, graph: Graph) -> "Degrees":
+        """The degrees of all nodes of a graph."""
+        added = graph.loop_weight().isnan().double()
+        return cls(graph.in_degree() + added, graph.out_degree() + added, added)
+
+    def take(self, nodes: Tensor) -> "Degrees":
+        """Those of the given rows."""
+        return Degrees(self.into[nodes], self.out_of[nodes], self.added_loop[nodes])
+
+    def scales(self, norm: Norm) -> tuple[Tensor, Tensor]:
+        """What a receiver and a sender multiply by in the normalized sum.
+
+        Raises:
+            InputError: a degree is not positive, which only negative weights can bring about.
+        """
+        senders = self.into if norm == "symmetric" else self.out_of
+        for degree in (self.into, senders):
+            if bool((degree <= 0).any()):
+                node = int(torch.nonzero(degree <= 0)[0])
+                raise InputError(
+                    f"gcn normalization needs positive weighted degrees, but row {node} has "
+                    f"{float(degree[node]):g}: remove its negative edge weights or use another model"
+                )
+        return self.into.rsqrt(), senders.rsqrt()
+
+
+class Block(ABC):
+    """Destination rows, source rows and the edges between them.
+
+    Attributes:
+        input_ids: ``[S]`` int64 global ids of the rows of ``x``; destinations come first.
+        output_ids: ``[D]`` int64 global ids of the rows that come out.
+    """
+
+    input_ids: Tensor
+    output_ids: Tensor
+
+    @abstractmethod
+    def sum(self, x: Tensor) -> Tensor:
+        """Add up each destination's neighbours, by edge weight: ``[S, F] -> [D, F]``."""
+
+    @abstractmethod
+    def mean(self, x: Tensor) -> Tensor:
+        """The weighted average of each destination's neighbours, 0 where it has none."""
+
+    @abstractmethod
+    def gcn(self, x: Tensor, norm: Norm = "symmetric") -> Tensor:
+        r"""The normalized sum with self-loops (Kipf & Welling 2017, eq. 8): ``[S, F] -> [D, F]``.
+
+        .. math:: y_v = \\sum_u \\frac{w_{uv}}{\\sqrt{d(v) d'(u)}} x_u
+
+        over the edges u -> v after a loop of weight 1 was added to every node without one; d is
+        the weighted in-degree, d' the same (``symmetric``, PyG's convention) or the weighted
+        out-degree (``out-in``, DGL's for directed graphs).
+        """
+
+    @abstractmethod
+    def gather(self, x: Tensor) -> Tensor:
+        """Every source row an edge may start from: own rows, then halo rows; for attention."""
+
+    @abstractmethod
+    def total(self, x: Tensor) -> Tensor:
+        """Add ``[k]`` up over all ranks, differentiably; for statistics over all nodes."""
+
+    def own(self, x: Tensor) -> Tensor:
+        """The rows of the destinations themselves: ``[S, F] -> [D, F]``."""
+        return x if x.shape[0] == self.output_ids.numel() else x[: self.output_ids.numel()]
+
+
+class ScaledBlock(Block):
+    """``mean`` and ``gcn`` as row scalings around ``sum``; what every block here builds on.
+
+    Args:
+        input_ids, output_ids: see :class:`Block`.
+        in_weight: ``[D]`` float64 weight (or number) of the edges that end at each destination.
+        degrees: of the source rows.
+    """
+
+    def __init__(self, input_ids: Tensor, output_ids: Tensor, in_weight: Tensor, degrees: Degrees) -> None:
+        self.input_ids, self.output_ids = input_ids, output_ids
+        self.degrees, self.in_weight = degrees, in_weight
+        self._columns: dict[tuple[str, torch.dtype, torch.device], tuple[Tensor, ...]] = {}
+
+    def mean(self, x: Tensor) -> Tensor:
+        (inverse,) = self._scales("mean", x)
+        return self.sum(x) * inverse
+
+    def gcn(self, x: Tensor, norm: Norm = "symmetric") -> Tensor:
+        receiver, sender, loop = self._scales(norm, x)
+        scaled = x * sender
+        return (self.sum(scaled) + self.own(scaled) * loop) * receiver
+
+    def prepare(self, aggregation: str, like: Tensor) -> None:
+        """Compute what an aggregation (``mean``, ``gcn:symmetric``, ...) scales by, ahead of its use.
+
+        Raises:
+            InputError: the weights do not admit it.
+        """
+        name, _, norm = aggregation.partition(":")
+        if name == "mean":
+            self._scales("mean", like)
+        elif name == "gcn":
+            self._scales("out-in" if norm == "out-in" else "symmetric", like)
+
+    def _scales(self, kind: Literal["mean", "symmetric", "out-in"], x: Tensor) -> tuple[Tensor, ...]:
+        key = kind, x.dtype, x.device
+        if key not in self._columns:
+            rows = self.output_ids.numel()
+            if kind == "mean":
+                columns: tuple[Tensor, ...] = (self._inverse_weight(),)
+            else:
+                receiver, sender = self.degrees.scales(kind)
+                columns = receiver[:rows], sender, self.degrees.added_loop[:rows]
+            self._columns[key] = tuple(column[:, None].to(x) for column in columns)
+        return self._columns[key]
+
+    def _inverse_weight(self) -> Tensor:
+        if bool((self.in_weight < 0).any()):
+            raise InputError(
+                "mean aggregation needs in-edges whose weights add up to more than 0, but row "
+                f"{int(torch.nonzero(self.in_weight < 0)[0])} has a negative sum: use sum or other weights"
+            )
+        return torch.where(self.in_weight > 0, 1 / self.in_weight.clamp(min=1e-300), 0.0)
+
+
+class LocalBlock(ScaledBlock):
+    """A block whose edges and rows all lie on this device: a whole graph, or a minibatch layer.
+
+    Args:
+        csr: ``[D, S]``; destinations are the first D sources.
+        input_ids: see :class:`Block`.
+        degrees: of the S source rows.
+        symmetric: the matrix equals its transpose.
+    """
+
+    def __init__(self, csr: CSR, input_ids: Tensor, degrees: Degrees, *, symmetric: bool = False) -> None:
+        super().__init__(input_ids, input_ids[: csr.num_rows], csr.row_sums(), degrees)
+        self.matrix = Matrix(csr, symmetric=symmetric)
+
+    @classmethod
+    def from_graph(cls, graph: Graph) -> "LocalBlock":
+        """A whole graph on one device."""
+        ids = torch.arange(graph.num_nodes)
+        return cls(graph.adjacency, ids, Degrees.of(graph), symmetric=graph.is_symmetric)
+
+    def sum(self, x: Tensor) -> Tensor:
+        out: Tensor = _Aggregate.apply(x, self.matrix)
+        return out
+
+    def gather(self, x: Tensor) -> Tensor:
+        return x
+
+    def total(self, x: Tensor) -> Tensor:
+        return x
+
+
+class _Aggregate(torch.autograd.Function):
+    """``y = A x``; the gradient is ``A^T g``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Matrix) -> Tensor:
+        ctx.matrix = matrix
+        return matrix.times(x.contiguous())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.matrix.transpose_times(grads[0].contiguous()), None

@@ -1,0 +1,107 @@
+"""Dropout whose mask depends on what is dropped, not on who drops it or in which order.
+
+The mask of an element is a hash of (seed, epoch, site, global node id, feature). So every rank
+draws the mask that a single device would draw, a copy of a row carries the same mask on both
+sides of the wire, and a run that is resumed goes on with the masks it would have had.
+
+The hash: the four numbers of a row go through the 64-bit finalizer of SplitMix64 into two 32-bit
+words ``a`` and ``b``; an element mixes ``a``, the feature and ``b`` with the 32-bit finalizer of
+MurmurHash3 and is kept if the result, read as a signed number, is at least rate 2^32 - 2^31.
+``tests/test_dropout.py`` repeats it independently with NumPy's unsigned integers.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Unsigned constants written as the signed integers of the same bits.
+_GOLDEN64 = 0x9E3779B97F4A7C15 - 2**64
+_MIX64 = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
+_GOLDEN32 = 0x9E3779B1 - 2**32
+_MIX32 = (0x85EBCA6B - 2**32, 0xC2B2AE35 - 2**32)
+
+_CHUNK = 1 << 16
+"""Elements hashed at a time: small enough for the temporaries to stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutKey:
+    """What a mask depends on besides the element: the run's seed, the epoch and the place."""
+
+    seed: int
+    epoch: int
+    site: int
+
+
+def _scrambled(words: Tensor) -> Tensor:
+    for shift, factor in ((30, _MIX64[0]), (27, _MIX64[1])):
+        words = (words ^ ((words >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return words ^ ((words >> 31) & ((1 << 33) - 1))
+
+
+def row_words(key: DropoutKey, node_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Two int32 words ``[n]`` for each of the given nodes."""
+    words = node_ids.long()
+    for part in (key.site, key.epoch, key.seed):
+        step = (part + 1) * _GOLDEN64
+        words = _scrambled(words + ((step + 2**63) % 2**64 - 2**63))
+    low = (words << 32) >> 32
+    return low.to(torch.int32), (words >> 32).to(torch.int32)
+
+
+def kept(a: Tensor, b: Tensor, features: Tensor, rate: float) -> Tensor:
+    """Which elements survive, for words and feature numbers (int32) that broadcast together."""
+    h = (features * _GOLDEN32) ^ a
+    h ^= (h >> 16) & 0xFFFF
+    h *= _MIX32[0]
+    h ^= (h >> 13) & 0x7FFFF
+    h ^= b
+    h *= _MIX32[1]
+    h ^= (h >> 16) & 0xFFFF
+    # As an unsigned number h is uniform in [0, 2^32); signed, the comparison shifts by 2^31.
+    return h >= min(int(rate * 2**32), 2**32 - 1) - 2**31
+
+
+class _KeyedDropout(torch.autograd.Function):
+    """``y = m * x / (1 - rate)``; the gradient is ``m * g / (1 - rate)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, key: DropoutKey, node_ids: Tensor, rate: float, first_feature: int
+    ) -> Tensor:
+        width = x.shape[1]
+        a, b = (word[:, None] for word in row_words(key, node_ids))
+        features = torch.arange(first_feature, first_feature + width, dtype=torch.int32, device=x.device)
+        mask = torch.empty(x.shape, dtype=torch.bool, device=x.device)
+        step = max(1, _CHUNK // max(1, width))
+        for start in range(0, x.shape[0], step):
+            rows = slice(start, start + step)
+            mask[rows] = kept(a[rows], b[rows], features, rate)
+        ctx.save_for_backward(mask)
+        ctx.scale = 1 / (1 - rate)
+        return (x * mask).mul_(ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (mask,) = ctx.saved_tensors
+        return (grads[0] * mask).mul_(ctx.scale), None, None, None, None
+
+
+def keyed_dropout(
+    x: Tensor, key: DropoutKey, node_ids: Tensor, rate: float, *, first_feature: int = 0
+) -> Tensor:
+    """Zero each element of ``[n, F]`` with probability ``rate``, scale the others by ``1 / (1 - rate)``.
+
+    Args:
+        x: ``[n, F]``.
+        key: what the mask depends on.
+        node_ids: ``[n]`` global ids of the rows.
+        rate: in ``[0, 1)``.
+        first_feature: number of the first column, where ``x`` is a slice of something wider.
+    """
+    if rate == 0:
+        return x
+    dropped: Tensor = _KeyedDropout.apply(x, key, node_ids, rate, first_feature)
+    return dropped

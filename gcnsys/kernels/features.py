@@ -1,0 +1,89 @@
+"""Sparse input features: they stay sparse up to their first product."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcnsys.graph import CSR
+from gcnsys.kernels.dropout import DropoutKey, kept, row_words
+from gcnsys.kernels.matrix import csr_tensor, spmm
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SparseRows:
+    """Feature rows ``[n, F]`` of which few entries are not zero.
+
+    Attributes:
+        pattern: where the entries are; its weights are not used.
+        values: ``[nnz]``.
+        flipped: the pattern by column.
+        permutation: ``[nnz]``; entry ``e`` of ``flipped`` is entry ``permutation[e]`` of ``pattern``.
+    """
+
+    pattern: CSR
+    values: Tensor
+    flipped: CSR
+    permutation: Tensor
+
+    @classmethod
+    def from_csr(cls, csr: CSR) -> "SparseRows":
+        """Take the weights of a CSR matrix as values."""
+        values = torch.ones(csr.num_edges) if csr.weight is None else csr.weight
+        numbered = CSR(csr.indptr, csr.indices, csr.num_cols, torch.arange(csr.num_edges))
+        flipped = numbered.transposed()
+        assert flipped.weight is not None
+        pattern = CSR(csr.indptr, csr.indices, csr.num_cols)
+        return cls(pattern, values, CSR(flipped.indptr, flipped.indices, flipped.num_cols), flipped.weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pattern.num_rows, self.pattern.num_cols
+
+    def to(self, target: torch.device | torch.dtype) -> "SparseRows":
+        """The same values on another device or of another type (indices follow on use)."""
+        permutation = self.permutation.to(target) if isinstance(target, torch.device) else self.permutation
+        return replace(self, values=self.values.to(target), permutation=permutation)
+
+    def take_rows(self, rows: Tensor) -> "SparseRows":
+        """Some of the rows, in the given order."""
+        pattern = self.pattern
+        whole = CSR(pattern.indptr, pattern.indices, pattern.num_cols, self.values.cpu())
+        return SparseRows.from_csr(whole.take_rows(rows)).to(self.values.device)
+
+    def dropped(self, key: DropoutKey, node_ids: Tensor, rate: float) -> "SparseRows":
+        """Keyed dropout over the stored entries: the mask that the dense rows would get."""
+        if rate == 0:
+            return self
+        rows = self.pattern.rows().long().to(self.values.device)
+        a, b = row_words(key, node_ids)
+        features = self.pattern.indices.to(self.values.device, torch.int32)
+        mask = kept(a[rows], b[rows], features, rate)
+        return replace(self, values=(self.values * mask).mul_(1 / (1 - rate)))
+
+    def times(self, weight: Tensor) -> Tensor:
+        """The product ``X W``: ``[F, out] -> [n, out]``, differentiable in W."""
+        out: Tensor = _Product.apply(weight, self)
+        return out
+
+    def to_dense(self) -> Tensor:
+        """All entries, ``[n, F]``."""
+        dense = self.values.new_zeros(self.shape)
+        places = self.pattern.rows().long(), self.pattern.indices.long()
+        return dense.index_put_(places, self.values, accumulate=True)
+
+
+class _Product(torch.autograd.Function):
+    """``Y = X W``; the gradient of W is ``X^T G``."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: SparseRows) -> Tensor:
+        ctx.x = x
+        return spmm(csr_tensor(x.pattern, x.values.to(weight.dtype)), weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        x: SparseRows = ctx.x
+        values = x.values[x.permutation].to(grads[0].dtype)
+        return spmm(csr_tensor(x.flipped, values), grads[0].contiguous()), None
