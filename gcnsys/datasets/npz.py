@@ -1,0 +1,92 @@
+"""``npz:PATH`` and ``npy:DIR``: arrays on disk, never pickled objects."""
+
+import shutil
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gcnsys.datasets.dataset import Dataset
+from gcnsys.errors import DamagedFileError, InputError
+from gcnsys.files import new_folder
+
+NAMES = (
+    "edge_index", "edge_weight", "is_symmetric", "x", "x_indptr", "x_indices", "x_data", "x_shape",
+    "y", "train_mask", "val_mask", "test_mask",
+)  # fmt: skip
+
+
+def read_npz(argument: str) -> Mapping[str, Any]:
+    """Read an ``.npz`` file."""
+    path = _existing(argument, "npz:PATH")
+    if path.is_dir():
+        raise InputError(f"{path}: npz: takes one archive; for a folder of .npy files use npy:{path}")
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"\x93NUMPY"):
+        raise InputError(f"{path}: a single array, not an .npz archive of named ones")
+    if not magic.startswith(b"PK"):
+        raise DamagedFileError(f"{path}: not an .npz archive; copy or make it again")
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            for name in NAMES:
+                if name in stored:
+                    arrays[name] = stored[name]
+    except ValueError as error:
+        raise _unreadable(path, error) from error
+    # RuntimeError: encrypted; NotImplementedError: a compression that is not known here.
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, RuntimeError) as error:
+        raise DamagedFileError(f"{path}: not a whole .npz file ({error}); copy or make it again") from error
+    return arrays
+
+
+def read_npy(argument: str) -> Mapping[str, Any]:
+    """Map a folder of ``NAME.npy`` files into memory, copy on write."""
+    folder = _existing(argument, "npy:DIR")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: npy: takes a folder of .npy files; for one archive use npz:{folder}")
+    arrays: dict[str, Any] = {}
+    for name in NAMES:
+        path = folder / f"{name}.npy"
+        if path.is_file():
+            try:
+                arrays[name] = np.load(path, mmap_mode="c" if path.stat().st_size > 4096 else None)
+            except ValueError as error:
+                raise _unreadable(path, error) from error
+            except (OSError, EOFError) as error:
+                raise DamagedFileError(f"{path}: not a whole .npy file ({error}); make it again") from error
+    return arrays
+
+
+def save(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
+    """Write a dataset: an ``.npz`` file if ``path`` ends so, else a folder of ``.npy`` files."""
+    arrays = dataset.to_arrays()
+    if path.suffix != ".npz":
+        with new_folder(path, overwrite=overwrite) as folder:
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        return
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another name or pass --overwrite")
+    with new_folder(path.with_name(path.name + ".parts"), overwrite=True) as folder:
+        np.savez_compressed(folder / path.name, **arrays)  # type: ignore[arg-type]
+    finished = path.with_name(path.name + ".parts")
+    (finished / path.name).replace(path)
+    shutil.rmtree(finished)
+
+
+def _existing(argument: str, usage: str) -> Path:
+    path = Path(argument).expanduser()
+    if not argument or not path.exists():
+        raise InputError(f"{argument or usage}: no such file or folder; give a dataset as {usage}")
+    return path
+
+
+def _unreadable(path: Path, error: ValueError) -> InputError:
+    if "pickle" in str(error).lower() or "Python objects" in str(error):
+        return InputError(f"{path}: holds pickled Python objects, which are never loaded; store plain arrays")
+    return DamagedFileError(f"{path}: not a whole array file ({error}); copy or make it again")

@@ -1,0 +1,189 @@
+"""Files that are whole or not there, and that notice when they are altered.
+
+Everything gcnsys writes goes to a temporary name beside its place, is flushed to the disk, and is
+renamed. Arrays live in safetensors files; an :class:`Entry` remembers their checksums.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from gcnsys.errors import DamagedFileError, InputError
+
+CHUNK = 1 << 22  # bytes read at a time while hashing
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON document whole or not at all."""
+    write(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+@contextmanager
+def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Fill a temporary folder that becomes ``path`` when the block ends, or vanishes if it raises.
+
+    Raises:
+        InputError: ``path`` exists and may not be overwritten, or is not a folder.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another --out or pass --overwrite")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is not a folder; choose another --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        for entry in sorted(temporary.rglob("*")):
+            entry.chmod(0o755 if entry.is_dir() else 0o644)
+            _sync(entry)
+        _sync(temporary)
+        _put_in_place(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync(path.parent)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(temporary, path)
+        return
+    # A folder that is not empty cannot be replaced: step it aside, and back if that fails.
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    os.replace(path, aside / path.name)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        os.replace(aside / path.name, path)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def checksum(array: np.ndarray[Any, Any]) -> int:
+    """The CRC-32 of an array's bytes; any single altered byte changes it."""
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a file of arrays must look like.
+
+    Attributes:
+        size: in bytes.
+        sha256: of all its bytes.
+        arrays: for each array its dtype, shape and CRC-32.
+    """
+
+    size: int
+    sha256: str
+    arrays: dict[str, dict[str, Any]]
+
+    def check(self, path: Path, name: str) -> None:
+        """Compare a file with this entry.
+
+        Args:
+            path: where it is.
+            name: what messages call it.
+
+        Raises:
+            DamagedFileError: it is missing, truncated or altered; arrays are named where they can be.
+        """
+        if not path.is_file():
+            raise DamagedFileError(f"{name}: the file is missing; build the partitioning again")
+        size = path.stat().st_size
+        if size != self.size:
+            raise DamagedFileError(f"{name}: {size} bytes where {self.size} were written; build it again")
+        if sha256(path) != self.sha256:
+            where = self._where(path)
+            raise DamagedFileError(f"{name}: altered since it was written ({where}); build it again")
+
+    def _where(self, path: Path) -> str:
+        try:
+            arrays = load_arrays(path, name=path.name)
+            wrong = [
+                name for name, about in self.arrays.items()
+                if name not in arrays or checksum(arrays[name].numpy()) != about["crc32"]
+            ]  # fmt: skip
+        except DamagedFileError:
+            return "its header cannot be read"
+        return f"array {', '.join(wrong)}" if wrong else "its header"
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any] | Tensor]) -> Entry:
+    """Write arrays to a safetensors file (not yet flushed: see :func:`new_folder`)."""
+    plain = {
+        name: np.ascontiguousarray(array.numpy() if isinstance(array, Tensor) else array)
+        for name, array in arrays.items()
+    }
+    save_file(plain, path)
+    about = {
+        name: {"dtype": str(array.dtype), "shape": list(array.shape), "crc32": checksum(array)}
+        for name, array in plain.items()
+    }
+    return Entry(path.stat().st_size, sha256(path), about)
+
+
+def load_arrays(path: Path, *, name: str) -> dict[str, Tensor]:
+    """Map a safetensors file into memory; pages are read when they are touched.
+
+    Raises:
+        DamagedFileError: it is missing or not such a file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise DamagedFileError(f"{name}: the file is missing; build it again") from error
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise DamagedFileError(
+            f"{name}: not a readable safetensors file ({error}); build it again"
+        ) from error
