@@ -1,0 +1,37 @@
+"""All parts of a dataset in memory, for tests and for graphs that fit one process."""
+
+import torch
+from torch import Tensor
+
+from gcnsys.datasets.dataset import Dataset
+from gcnsys.graph import CSR
+from gcnsys.kernels import SparseRows
+from gcnsys.partition.part import NodeData, Part, induced
+from gcnsys.partition.pieces import Pieces
+
+
+def cut_dataset(
+    dataset: Dataset, assignment: Tensor, num_parts: int | None = None, *, inductive: bool = False
+) -> list[Part]:
+    """Cut a dataset by an assignment ``[N]``; the same parts that a partitioning on disk holds."""
+    count = num_parts if num_parts is not None else int(assignment.max()) + 1
+    pieces = Pieces(dataset.graph, assignment, count, dataset.train_mask if inductive else None)
+    made = list(pieces)
+    parts = []
+    for piece in made:
+        plan, sent, sent_edges = pieces.plan(piece.rank, [other.boundary for other in made])
+        whole = pieces.part_graph(piece, plan)
+        training, rows = whole, None
+        if inductive:
+            cut = pieces.training_cut(piece, sent, sent_edges)
+            training, rows = induced(whole, cut), torch.nonzero(cut.inner).flatten()
+        parts.append(Part(whole, training, rows, _node_data(dataset, piece.inner_ids)))
+    return parts
+
+
+def _node_data(dataset: Dataset, ids: Tensor) -> NodeData:
+    x = dataset.x
+    rows = SparseRows.from_csr(x.take_rows(ids)) if isinstance(x, CSR) else x[ids]
+    return NodeData(
+        rows, dataset.y[ids], dataset.train_mask[ids], dataset.val_mask[ids], dataset.test_mask[ids]
+    )
