@@ -1,0 +1,7 @@
+"""The process group, the halo exchange, and a part as blocks."""
+
+from gcnsys.runtime.block import PartBlock
+from gcnsys.runtime.comm import Comm, Flight, Traffic
+from gcnsys.runtime.process import Placement, joined
+
+__all__ = ["Comm", "Flight", "PartBlock", "Placement", "Traffic", "joined"]

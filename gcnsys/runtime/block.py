@@ -1,0 +1,104 @@
+"""A rank's part as a block: aggregation over inner edges, then over the halo that arrived.
+
+One autograd Function joins exchange and aggregation, so that inner work can run beside the
+transfer in both directions and a model never sees it. Letters: n inner nodes, h halo nodes, B
+boundary rows, F features; A the inner edges ``[n, n]``, H the halo edges ``[n, h]``, S the
+selection of boundary rows ``[B, n]``, X the swap between ranks.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcnsys.kernels.block import ScaledBlock
+from gcnsys.kernels.matrix import Matrix
+from gcnsys.partition import PartGraph
+from gcnsys.runtime.comm import Comm, Flight
+
+
+class PartBlock(ScaledBlock):
+    """The edges that end at a rank's inner nodes; halo rows arrive exactly and are waited for.
+
+    Args:
+        graph: this rank's share.
+        comm: the ranks that hold the other shares, in the order of the parts.
+    """
+
+    def __init__(self, graph: PartGraph, comm: Comm) -> None:
+        in_weight = graph.inner.row_sums() + graph.halo.row_sums()
+        super().__init__(graph.inner_ids, graph.inner_ids, in_weight, graph.degrees)
+        self.graph, self.plan, self.comm = graph, graph.plan, comm
+        self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
+        self.halo = Matrix(graph.halo)
+
+    def sum(self, x: Tensor) -> Tensor:
+        out: Tensor = _ExchangedSum.apply(x, self)
+        return out
+
+    def gather(self, x: Tensor) -> Tensor:
+        halo: Tensor = _Exchanged.apply(x, self)
+        return torch.cat([x, halo])
+
+    def total(self, x: Tensor) -> Tensor:
+        out: Tensor = _Total.apply(x, self.comm)
+        return out
+
+    def send(self, x: Tensor) -> Flight:
+        """Start ``X S x``: boundary rows leave for the halos they lie in."""
+        plan = self.plan
+        return self.comm.swap(x[plan.send_rows.to(x.device)], plan.send_counts, plan.recv_counts)
+
+    def send_back(self, halo: Tensor) -> Flight:
+        """Start ``X^T g``: halo rows return to their owners."""
+        return self.comm.swap(halo, self.plan.recv_counts, self.plan.send_counts)
+
+    def scatter(self, returned: Tensor, out: Tensor) -> Tensor:
+        """Add ``S^T r``: what came back, ``[B, F]``, onto the rows it belongs to."""
+        # A boundary row sent to two peers gets two gradients: add, never assign.
+        return out.index_add_(0, self.plan.send_rows.to(out.device), returned)
+
+
+class _ExchangedSum(torch.autograd.Function):
+    """``y = A x + H (X S x)``; the gradient is ``A^T g + S^T (X^T (H^T g))``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, block: PartBlock) -> Tensor:
+        ctx.block = block
+        x = x.contiguous()
+        halo = block.send(x).land()
+        return block.halo.times(halo, out=block.inner.times(x))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        block: PartBlock = ctx.block
+        grad = grads[0].contiguous()
+        returned = block.send_back(block.halo.transpose_times(grad)).land()
+        return block.scatter(returned, block.inner.transpose_times(grad)), None
+
+
+class _Exchanged(torch.autograd.Function):
+    """``y = X S x``; the gradient is ``S^T (X^T g)``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, block: PartBlock) -> Tensor:
+        ctx.block, ctx.shape = block, x.shape
+        return block.send(x).land()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        returned = ctx.block.send_back(grads[0]).land()
+        return ctx.block.scatter(returned, grads[0].new_zeros(ctx.shape)), None
+
+
+class _Total(torch.autograd.Function):
+    """``y = sum over ranks of x_r``; every rank's gradient is the sum of all ranks' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, comm: Comm) -> Tensor:
+        ctx.comm = comm
+        return comm.add(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.comm.add(grads[0]), None

@@ -1,0 +1,207 @@
+"""The one module that talks to ``torch.distributed``.
+
+Every method is collective: all ranks of the group call it, in the same order. The group is always
+passed in and methods of the group object are used, so ranks can be processes under torchrun or
+threads in a test.
+"""
+
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gcnsys.errors import GcnsysError, InputError, PeerError
+
+Kind = Literal["halo", "reduce", "control"]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What this rank sent and waited for, by kind.
+
+    ``halo`` is rows and their gradients, ``reduce`` is gradients and statistics of the model,
+    ``control`` everything else.
+
+    Attributes:
+        sent_bytes: payload handed to the network. An all-reduce of n bytes over P ranks counts
+            2 (P - 1) / P n, what the ring algorithm sends.
+        seconds: spent in calls and waiting for them.
+        buffer_bytes: of the buffers that halo exchanges sent from and landed in.
+    """
+
+    sent_bytes: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    buffer_bytes: int = 0
+
+    def copy(self) -> "Traffic":
+        """The counts so far."""
+        return Traffic(self.sent_bytes.copy(), self.seconds.copy(), self.buffer_bytes)
+
+    def since(self, before: "Traffic") -> "Traffic":
+        """What was added since an earlier copy."""
+        seconds = defaultdict(float, {k: v - before.seconds[k] for k, v in self.seconds.items()})
+        sent = self.sent_bytes - before.sent_bytes
+        return Traffic(sent, seconds, self.buffer_bytes - before.buffer_bytes)
+
+
+@dataclass(slots=True)
+class Flight:
+    """Rows under way between ranks.
+
+    ``sent`` is held so that its memory outlives the transfer.
+    """
+
+    rows: Tensor
+    sent: Tensor
+    work: dist.Work | None
+    comm: "Comm"
+    home: torch.device
+
+    def land(self) -> Tensor:
+        """Wait for the rows. On CUDA with NCCL only the current stream waits."""
+        if self.work is not None:
+            with self.comm.timed("halo"):
+                self.work.wait()
+            self.work = None
+        return self.rows.to(self.home)
+
+
+class Comm:
+    """One rank's end of a process group.
+
+    Args:
+        group: every rank's end of the same group.
+        staged: tensors on a device pass through host memory, because the group's backend only
+            reads that (gloo under ranks that share a GPU).
+    """
+
+    def __init__(self, group: dist.ProcessGroup, *, staged: bool = False) -> None:
+        self.group, self.staged = group, staged
+        self.rank, self.size = group.rank(), group.size()
+        self.traffic = Traffic()
+
+    @contextlib.contextmanager
+    def timed(self, kind: Kind) -> Iterator[None]:
+        """Charge the time a block takes to this kind of traffic."""
+        began = time.perf_counter()
+        try:
+            yield
+        except RuntimeError as error:
+            # A peer that is gone shows as a reset or timed-out connection on whatever we wait for.
+            raise PeerError(
+                f"rank {self.rank} lost contact with another rank during a {kind} exchange "
+                f"({str(error).splitlines()[0]}); the first rank that failed has said why"
+            ) from error
+        finally:
+            self.traffic.seconds[kind] += time.perf_counter() - began
+
+    def swap(self, rows: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Flight:
+        """Start sending ``[sum(send_counts), F]`` rows, cut by receiver.
+
+        The rows that land are ``[sum(recv_counts), F]``, cut by sender.
+        """
+        sent = self._packed(rows)
+        landing = sent.new_empty(sum(recv_counts), *rows.shape[1:])
+        self.traffic.sent_bytes["halo"] += sent.nbytes
+        self.traffic.buffer_bytes += sent.nbytes + landing.nbytes
+        with self.timed("halo"):
+            work = None
+            if self.size > 1:
+                work = self.group.alltoall_base(
+                    landing, sent, list(recv_counts), list(send_counts), dist.AllToAllOptions()
+                )
+        return Flight(landing, sent, work, self, rows.device)
+
+    def add(self, tensor: Tensor, kind: Kind = "reduce") -> Tensor:
+        """The sum of a tensor over ranks, in the order of ranks only where the backend keeps it."""
+        return self._reduced(tensor, dist.ReduceOp.SUM, kind)
+
+    def greatest(self, tensor: Tensor, kind: Kind = "control") -> Tensor:
+        """The element-wise maximum of a tensor over ranks."""
+        return self._reduced(tensor, dist.ReduceOp.MAX, kind)
+
+    def _reduced(self, tensor: Tensor, operation: Any, kind: Kind) -> Tensor:
+        packed = self._packed(tensor)
+        if packed.data_ptr() == tensor.data_ptr():
+            packed = packed.clone()
+        if self.size > 1:
+            share = 2 * (self.size - 1) / self.size
+            self.traffic.sent_bytes[kind] += round(share * packed.numel() * packed.element_size())
+            options = dist.AllreduceOptions()
+            options.reduceOp = operation
+            with self.timed(kind):
+                self.group.allreduce([packed], options).wait()
+        return packed.to(tensor.device)
+
+    def share(self, tensor: Tensor) -> Tensor:
+        """Rank 0's values of a tensor that has the same shape everywhere."""
+        packed = self._packed(tensor).clone()
+        if self.size > 1:
+            options = dist.BroadcastOptions()
+            options.rootRank = 0
+            with self.timed("control"):
+                self.group.broadcast([packed], options).wait()
+        return packed.to(tensor.device)
+
+    def _packed(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().contiguous()
+        return tensor.cpu() if self.staged else tensor
+
+    def texts(self, text: str) -> list[str]:
+        """Every rank's text, by rank."""
+        content = torch.frombuffer(bytearray(text.encode() or b"\0"), dtype=torch.uint8)
+        device = torch.device("cpu") if self.staged else self._device()
+        length = torch.zeros(self.size, dtype=torch.int64, device=device)
+        length[self.rank] = len(text.encode())
+        length = self.add(length, "control")
+        table = torch.zeros(self.size, max(1, int(length.max())), dtype=torch.int32, device=device)
+        table[self.rank, : content.numel()] = content.to(device, torch.int32)
+        table = self.add(table, "control").to("cpu", torch.uint8)
+        return [bytes(table[rank, : int(length[rank])].tolist()).decode() for rank in range(self.size)]
+
+    def _device(self) -> torch.device:
+        is_nccl = self.group.name().lower().startswith("nccl")
+        return torch.device("cuda", torch.cuda.current_device()) if is_nccl else torch.device("cpu")
+
+    @contextlib.contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Run a block that may fail on one rank alone; if any rank fails, all raise its sentence.
+
+        The block must hold no collective. Without this the others would wait for ever.
+        """
+        problem: GcnsysError | None = None
+        try:
+            yield
+        except GcnsysError as error:
+            problem = error
+        told = self.texts(f"{problem.exit_code} {problem}" if problem else "")
+        failed = [(rank, text) for rank, text in enumerate(told) if text]
+        if not failed:
+            return
+        rank, text = failed[0]
+        code, _, sentence = text.partition(" ")
+        if problem is None or rank != self.rank:
+            problem = InputError(sentence) if code == "2" else PeerError(f"rank {rank}: {sentence}")
+        problem.everywhere = True
+        raise problem
+
+    def same(self, what: str, text: str) -> None:
+        """Make sure that all ranks hold the same text.
+
+        Raises:
+            InputError: on every rank, naming the first one that differs from rank 0.
+        """
+        told = self.texts(text)
+        for rank, other in enumerate(told):
+            if other != told[0]:
+                problem = InputError(
+                    f"rank {rank} was started with another {what} than rank 0: {other} against {told[0]}"
+                )
+                problem.everywhere = True
+                raise problem

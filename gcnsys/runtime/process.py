@@ -1,0 +1,92 @@
+"""Joining the process group that torchrun set up, and leaving it."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
+
+from gcnsys.errors import InputError, PeerError
+from gcnsys.runtime.comm import Comm
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a rank computes and how it talks.
+
+    Attributes:
+        device: of its tensors.
+        backend: ``nccl`` where every rank has a GPU of its own, else ``gloo``.
+        staged: gloo under tensors on a GPU, so that they pass through host memory.
+    """
+
+    device: torch.device
+    backend: Literal["gloo", "nccl"]
+    staged: bool
+
+    @classmethod
+    def choose(cls, device: Device, local_rank: int, local_size: int) -> "Placement":
+        """Place one of the ranks of a node.
+
+        Raises:
+            InputError: CUDA was asked for and there is none.
+        """
+        num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if device == "cuda" and num_gpus == 0:
+            raise InputError(
+                "--device cuda: this machine has no CUDA device that torch can use; use --device cpu"
+            )
+        if device == "cpu" or num_gpus == 0:
+            return cls(torch.device("cpu"), "gloo", staged=False)
+        chosen = torch.device("cuda", local_rank % num_gpus)
+        shared = local_size > num_gpus
+        return cls(chosen, "gloo" if shared else "nccl", staged=shared)
+
+
+def launched_by_torchrun() -> bool:
+    """Whether this process is one of several that a launcher started."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+@contextlib.contextmanager
+def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tuple[Comm, Placement]]:
+    """Join the group described by torchrun's environment variables, or be the only rank.
+
+    Args:
+        device: where to compute.
+        timeout: seconds after which a silent peer counts as gone.
+
+    Raises:
+        PeerError: the others did not come.
+    """
+    environment = {name: int(os.environ.get(name, default)) for name, default in (
+        ("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1))}  # fmt: skip
+    rank, size = environment["RANK"], environment["WORLD_SIZE"]
+    placement = Placement.choose(device, environment["LOCAL_RANK"], environment["LOCAL_WORLD_SIZE"])
+    if placement.device.type == "cuda":
+        torch.cuda.set_device(placement.device)
+    try:
+        if launched_by_torchrun():
+            dist.init_process_group(
+                placement.backend, rank=rank, world_size=size, timeout=timedelta(seconds=timeout)
+            )
+        else:
+            dist.init_process_group(placement.backend, rank=0, world_size=1, store=HashStore())
+    except (RuntimeError, ValueError) as error:
+        raise PeerError(
+            f"rank {rank} of {size} could not join the others at "
+            f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')} ({str(error).splitlines()[0]})"
+        ) from error
+    try:
+        group = dist.group.WORLD
+        assert group is not None
+        yield Comm(group, staged=placement.staged), placement
+    finally:
+        dist.destroy_process_group()
