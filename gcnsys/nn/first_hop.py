@@ -1,0 +1,44 @@
+"""First-hop precompute: the aggregation of constant inputs is the same every epoch, so it is done once.
+
+Layer 0 is then dropout(A x) W instead of A (dropout(x) W): another model under dropout, the same
+without. It needs no communication at all.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gcnsys.kernels import Block
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FirstHop:
+    """Inputs of which the first aggregation is done.
+
+    Attributes:
+        own: ``[D, F]`` the destinations' own rows; None for a layer that does not look at them.
+        neighbours: ``[D, F]`` what the first layer's aggregation gave.
+    """
+
+    own: Tensor | None
+    neighbours: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.neighbours.shape
+
+
+def first_hop(block: Block, aggregation: str, x: Tensor, *, needs_own: bool) -> FirstHop:
+    """Aggregate the inputs once, exactly.
+
+    Args:
+        block: of the first layer.
+        aggregation: ``sum``, ``mean``, or ``gcn`` with its norm, as ``gcn:out-in``.
+        x: ``[S, F]``.
+        needs_own: whether the layer also reads the rows themselves.
+    """
+    name, _, norm = aggregation.partition(":")
+    with torch.no_grad():
+        neighbours: Tensor = getattr(block, name)(x, *([norm] if norm else []))
+    return FirstHop(block.own(x) if needs_own else None, neighbours)

@@ -1,0 +1,39 @@
+"""A linear map of dense or sparse rows, with weights drawn from a given generator."""
+
+import torch
+from torch import Tensor, nn
+
+from gcnsys.kernels import SparseRows
+
+
+class Linear(nn.Module):
+    """``x W^T + b``: ``[n, in] -> [n, out]``.
+
+    Args:
+        in_features: width that comes in.
+        out_features: width that goes out.
+        bias: whether there is a b.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self.reset(torch.Generator().manual_seed(0))
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw Glorot-uniform weights; biases start at zero."""
+        nn.init.xavier_uniform_(self.weight, generator=generator)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def project(self, x: Tensor | SparseRows) -> Tensor:
+        """The product alone, without the bias."""
+        return x.times(self.weight.t()) if isinstance(x, SparseRows) else x @ self.weight.t()
+
+    def shifted(self, projected: Tensor) -> Tensor:
+        """Add the bias."""
+        return projected if self.bias is None else projected + self.bias
+
+    def forward(self, x: Tensor | SparseRows) -> Tensor:
+        return self.shifted(self.project(x))

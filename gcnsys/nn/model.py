@@ -1,0 +1,153 @@
+"""Stacks of convolutions, as the papers train them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gcnsys.errors import InputError
+from gcnsys.kernels import Block
+from gcnsys.kernels.block import Norm as GCNNorm
+from gcnsys.nn.conv import Conv, ExchangeSide, GCNConv, GINConv, Rows, SAGEConv
+from gcnsys.nn.dropout import KeyedDropout
+from gcnsys.nn.linear import Linear
+from gcnsys.nn.norm import BatchNorm, LayerNorm
+from gcnsys.registry import Registry
+
+NormName = Literal["none", "layer", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """The shape of a model.
+
+    Attributes:
+        name: in the registry of models.
+        layers: all layers, linear ones included.
+        hidden: width between layers.
+        linear_layers: how many of the last layers are plain linear (published Yelp runs: 2).
+        dropout: before every layer.
+        norm: after every layer but the last.
+        residual: add a hidden layer's input to its output.
+        gcn_norm: see ``Block.gcn``.
+        train_eps: GIN learns its epsilon.
+        exchange_side: see :mod:`gcnsys.nn.conv`.
+    """
+
+    name: str = "gcn"
+    layers: int = 2
+    hidden: int = 64
+    linear_layers: int = 0
+    dropout: float = 0.5
+    norm: NormName = "none"
+    residual: bool = False
+    gcn_norm: GCNNorm = "symmetric"
+    train_eps: bool = False
+    exchange_side: ExchangeSide = "narrower"
+
+    def __post_init__(self) -> None:
+        if self.layers < 1 or self.hidden < 1:
+            raise InputError(f"layers and hidden must be at least 1, got {self.layers} and {self.hidden}")
+        if not 0 <= self.linear_layers < self.layers:
+            raise InputError(
+                f"linear_layers must be in 0..{self.layers - 1} so that one layer convolves, "
+                f"got {self.linear_layers}"
+            )
+
+    @property
+    def num_convs(self) -> int:
+        return self.layers - self.linear_layers
+
+
+class GNN(nn.Module):
+    """Dropout, convolution, norm and ReLU, layer after layer; then linear layers, if any.
+
+    Args:
+        convs: layers that take a block.
+        linears: layers that follow.
+        hidden_norms: one for each layer but the last; None: no norm.
+        dropout: before every layer.
+        residual: add a hidden layer's input to its output where their widths agree.
+    """
+
+    def __init__(
+        self, convs: Sequence[Conv], linears: Sequence[Linear] = (), *,
+        hidden_norms: Sequence[nn.Module] | None = None, dropout: float = 0.5, residual: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.convs, self.linears = nn.ModuleList(convs), nn.ModuleList(linears)
+        self.norms = nn.ModuleList(hidden_norms or ())
+        self.dropouts = nn.ModuleList(KeyedDropout(dropout) for _ in (*convs, *linears))
+        self.residual = residual
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks ``forward`` takes."""
+        return len(self.convs)
+
+    @property
+    def first(self) -> Conv:
+        """The layer whose aggregation can be precomputed."""
+        conv = self.convs[0]
+        assert isinstance(conv, Conv)
+        return conv
+
+    def forward(self, blocks: Sequence[Block], x: Rows) -> Tensor:
+        """Run the model: rows of the first block's sources to ``[D, C]`` of the last one's destinations."""
+        ids, last = blocks[0].input_ids, len(self.dropouts) - 1
+        h: Tensor | None = None
+        for number, dropout in enumerate(self.dropouts):
+            block = blocks[min(number, len(blocks) - 1)]
+            came = h
+            dropped = dropout(x if h is None else h, ids)
+            if number < len(self.convs):
+                h = self.convs[number](block, dropped)
+                ids = block.output_ids
+            else:
+                h = self.linears[number - len(self.convs)](dropped)
+            if number < last:
+                h = self.norms[number](h, block) if self.norms else h
+                h = h.relu()
+                if self.residual and came is not None and came.shape[1] == h.shape[1]:
+                    h = h + block.own(came)
+        assert h is not None
+        return h
+
+
+ConvMaker = Callable[[int, int, ModelSettings], Conv]
+models: Registry[ConvMaker] = Registry("model")
+
+
+@models.register("gcn")
+def _gcn(width_in: int, width_out: int, settings: ModelSettings) -> Conv:
+    return GCNConv(width_in, width_out, norm=settings.gcn_norm, side=settings.exchange_side)
+
+
+@models.register("sage")
+def _sage(width_in: int, width_out: int, settings: ModelSettings) -> Conv:
+    return SAGEConv(width_in, width_out, side=settings.exchange_side)
+
+
+@models.register("gin")
+def _gin(width_in: int, width_out: int, settings: ModelSettings) -> Conv:
+    return GINConv(width_in, width_out, train_eps=settings.train_eps, side=settings.exchange_side)
+
+
+def build_model(settings: ModelSettings, num_features: int, num_classes: int, *, seed: int) -> GNN:
+    """Build a model; the same seed draws the same weights, whatever else draws numbers meanwhile."""
+    maker = models.get(settings.name)
+    widths = [num_features, *[settings.hidden] * (settings.layers - 1), num_classes]
+    pairs = list(pairwise(widths))
+    convs = [maker(a, b, settings) for a, b in pairs[: settings.num_convs]]
+    linears = [Linear(a, b) for a, b in pairs[settings.num_convs :]]
+    norm = {"none": None, "layer": LayerNorm, "batch": BatchNorm}[settings.norm]
+    norms = [norm(width) for width in widths[1:-1]] if norm is not None else None
+    model = GNN(convs, linears, hidden_norms=norms, dropout=settings.dropout, residual=settings.residual)
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.reset(generator)
+    return model

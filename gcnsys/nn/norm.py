@@ -1,0 +1,52 @@
+"""Normalization between layers; statistics run over all inner nodes of all ranks."""
+
+import torch
+from torch import Tensor, nn
+
+from gcnsys.kernels import Block
+
+
+class LayerNorm(nn.LayerNorm):
+    """Normalize each row by itself (Ba et al. 2016); no rank needs another."""
+
+    def forward(self, x: Tensor, block: Block) -> Tensor:  # type: ignore[override]
+        return super().forward(x)
+
+
+class BatchNorm(nn.Module):
+    """Normalize each feature over the nodes of all ranks (Ioffe & Szegedy 2015).
+
+    What ``torch.nn.BatchNorm1d`` computes on one device that holds all rows, gradients included:
+    mean and variance are two sums over ranks, differentiated through.
+
+    Args:
+        width: F.
+        eps: added to the variance.
+        momentum: weight of a new batch in the running statistics that evaluation uses.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, width: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.eps, self.momentum = eps, momentum
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def forward(self, x: Tensor, block: Block) -> Tensor:
+        if not self.training:
+            return self._scaled(x - self.running_mean, self.running_var)
+        count = block.total(x.new_full((1,), x.shape[0]))
+        mean = block.total(x.sum(0)) / count
+        centred = x - mean
+        variance = block.total(centred.square().sum(0)) / count
+        with torch.no_grad():
+            unbiased = variance * count / (count - 1).clamp(min=1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+        return self._scaled(centred, variance)
+
+    def _scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
+        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
