@@ -1,0 +1,161 @@
+"""The configuration of a run: one flat, checked, frozen record.
+
+A field is a key of a run file (``run.toml``), a ``--set key=value``, and an option of
+``gcnsys train``; the resolved record is written next to the results as ``config.toml``.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gcnsys.datasets.dataset import Split
+from gcnsys.datasets.normalize import Normalization
+from gcnsys.errors import InputError
+from gcnsys.kernels.block import Norm as GCNNorm
+from gcnsys.nn import ModelSettings, models
+from gcnsys.nn.conv import ExchangeSide
+from gcnsys.nn.model import NormName
+from gcnsys.partition import Cutting, methods
+from gcnsys.partition.assign import Balance, Objective
+from gcnsys.registry import unknown
+from gcnsys.runtime.process import Device
+from gcnsys.train.view import FirstHopChoice
+
+METHODS = {"vanilla": "every boundary row, every epoch, exactly"}
+"""Names for points of the exchange's product of choices."""
+
+
+class RunConfig(BaseModel):
+    """Everything that decides what a run computes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    data: str = Field(description="a partitioning's folder, or a dataset such as digits or npz:PATH")
+    parts: int | None = Field(
+        None, ge=1, description="cut into this many parts, one local rank each (default: 1)"
+    )
+    model: str = Field("gcn", description="gcn, sage or gin")
+    method: str = Field("vanilla", description="how boundary rows cross: vanilla")
+    layers: int = Field(2, ge=1, description="layers, linear ones included")
+    hidden: int = Field(64, ge=1, description="width between layers")
+    linear_layers: int = Field(0, ge=0, description="how many of the last layers are plain linear")
+    dropout: float = Field(0.5, ge=0, lt=1, description="before every layer")
+    norm: NormName = Field("none", description="after every layer but the last; batch is synchronised")
+    residual: bool = Field(False, description="add a hidden layer's input to its output")
+    gcn_norm: GCNNorm = Field("symmetric", description="symmetric (PyG) or out-in (DGL, directed graphs)")
+    train_eps: bool = Field(False, description="let GIN learn its epsilon")
+    exchange_side: ExchangeSide = Field("narrower", description="send a layer's narrower side, or its input")
+    first_hop: FirstHopChoice = Field("auto", description="aggregate constant inputs once; auto: if dense")
+    epochs: int = Field(200, ge=1, description="steps on the whole graph")
+    lr: float = Field(0.01, gt=0, description="learning rate of Adam")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
+    warmup: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    decay_on: Literal["all", "first"] = Field("all", description="which layers decay (published GCN: first)")
+    patience: int = Field(
+        0, ge=0, description="stop after this many epochs without a better validation; 0: never"
+    )
+    eval_every: int = Field(1, ge=1, description="epochs between evaluations")
+    inductive: bool = Field(False, description="train on the subgraph of training nodes only")
+    directed: bool = Field(False, description="keep edges as stored instead of adding the reverse ones")
+    normalize: Normalization = Field(
+        "auto", description="features: none, row, standard, or the published default"
+    )
+    split: tuple[float, float, float] = Field(
+        (0.6, 0.2, 0.2), description="train, val, test shares if none stored"
+    )
+    split_seed: int = Field(0, ge=0, description="of that split")
+    partition_method: str = Field("metis", description="metis, random, range, stream or file:PATH")
+    objective: Objective = Field("volume", description="what METIS minimizes")
+    balance: Balance | None = Field(None, description="nodes, train or edges (default: train if inductive)")
+    partition_seed: int = Field(0, ge=0, description="of the partition method")
+    seed: int = Field(0, ge=0, description="of initial weights and dropout")
+    dtype: Literal["float32", "float64"] = Field("float32", description="of features and weights")
+    device: Device = Field("auto", description="auto takes a GPU where there is one")
+    threads: int | None = Field(
+        None, ge=1, description="of each rank (default: this machine's cores shared out)"
+    )
+    timeout: float = Field(1800.0, gt=0, description="seconds after which a silent rank counts as gone")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        models.get(self.model)
+        if self.method not in METHODS:
+            raise unknown("method", self.method, METHODS)
+        methods.get(self.partition_method.partition(":")[0])
+        self.model_settings()
+        self.data_split()
+        return self
+
+    def model_settings(self) -> ModelSettings:
+        """The model's share of the configuration."""
+        return ModelSettings(
+            name=self.model, layers=self.layers, hidden=self.hidden, linear_layers=self.linear_layers,
+            dropout=self.dropout, norm=self.norm, residual=self.residual, gcn_norm=self.gcn_norm,
+            train_eps=self.train_eps, exchange_side=self.exchange_side,
+        )  # fmt: skip
+
+    def cutting(self) -> Cutting:
+        """How a dataset is cut where ``data`` is not cut yet."""
+        return Cutting(
+            num_parts=self.parts or 1, method=self.partition_method, objective=self.objective,
+            balance=self.balance, inductive=self.inductive, seed=self.partition_seed,
+        )  # fmt: skip
+
+    def data_split(self) -> Split:
+        """How nodes are split where a dataset brings no masks."""
+        return Split(*self.split, seed=self.split_seed)
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> "RunConfig":
+        """Build a configuration from keys and values (strings are converted).
+
+        Raises:
+            InputError: an unknown key (the nearest is named) or a value that does not fit.
+        """
+        for key in values:
+            if key not in cls.model_fields:
+                raise unknown("setting", key, cls.model_fields)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, InputError):
+                raise cause from error
+            where = ".".join(map(str, first["loc"])) or "the configuration"
+            raise InputError(f"{where} = {first['input']!r}: {_lowered(first['msg'])}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> dict[str, Any]:
+        """The keys and values of a run file, not yet checked.
+
+        Raises:
+            InputError: it cannot be read or is not TOML.
+        """
+        try:
+            return tomllib.loads(path.read_text())
+        except OSError as error:
+            raise InputError(
+                f"{path}: {error.strerror}; give a run file, a dataset or a partitioning"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a TOML file: {error}") from error
+
+    def toml(self) -> str:
+        """This configuration as a run file."""
+        lines = []
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if value is not None:
+                text = json.dumps(list(value) if isinstance(value, tuple) else value)
+                lines.append(f"{key} = {text}  # {field.description}")
+        return "\n".join(lines) + "\n"
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]

@@ -1,0 +1,85 @@
+"""The folder of a run: what it was asked, what it did each epoch, what came out.
+
+``config.toml`` (resolved), ``metrics.jsonl`` (a line an epoch), ``summary.json``, and the weights
+``best.safetensors`` (by validation) and ``final.safetensors``. Only rank 0 writes.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from torch import Tensor
+
+from gcnsys.errors import InputError
+from gcnsys.files import save_arrays, write, write_json
+from gcnsys.train.config import RunConfig
+
+CONFIG, METRICS, SUMMARY = "config.toml", "metrics.jsonl", "summary.json"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: numbers that are not finite become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def default_folder(home: Path, name: str) -> Path:
+    """A folder for a new run that does not exist yet: ``home/name-date-time[-n]``."""
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in range(1000):
+        folder = home / (stem if number == 0 else f"{stem}-{number}")
+        if not folder.exists():
+            return folder
+    raise InputError(f"{home}: too many runs named {stem}; give --out")
+
+
+class RunFolder:
+    """A run's folder, being filled.
+
+    Args:
+        path: must not hold a run yet unless ``overwrite``.
+        config: written at once.
+        overwrite: start over in a folder that holds one.
+
+    Raises:
+        InputError: there is a run already.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, *, overwrite: bool = False) -> None:
+        self.check(path, overwrite=overwrite)
+        self.path = path
+        for name in (METRICS, SUMMARY, "best.safetensors", "final.safetensors"):
+            (path / name).unlink(missing_ok=True)
+        write(path / CONFIG, config.toml().encode())
+        self._metrics: TextIO = (path / METRICS).open("a")
+
+    @staticmethod
+    def check(path: Path, *, overwrite: bool) -> None:
+        """Refuse a folder that holds a run already."""
+        if (path / CONFIG).exists() and not overwrite:
+            raise InputError(f"{path} holds a run already; choose another --out or pass --overwrite")
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Add a line to ``metrics.jsonl``; it is on its way to the disk when this returns."""
+        self._metrics.write(json.dumps(plain(record)) + "\n")
+        self._metrics.flush()
+
+    def save_weights(self, name: str, state: Mapping[str, Tensor]) -> None:
+        """Write ``NAME.safetensors`` whole or not at all."""
+        temporary = self.path / f".{name}.safetensors.tmp"
+        save_arrays(temporary, {key: tensor.detach().cpu() for key, tensor in state.items()})
+        os.replace(temporary, self.path / f"{name}.safetensors")
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json`` and close."""
+        self._metrics.close()
+        write_json(self.path / SUMMARY, plain(summary))

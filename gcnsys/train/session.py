@@ -1,0 +1,197 @@
+"""One run on one rank: from a partitioning and a configuration to a summary."""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcnsys import kernels
+from gcnsys.nn import GNN, build_model
+from gcnsys.partition import Partitioning
+from gcnsys.runtime import Comm, Placement
+from gcnsys.train.config import RunConfig
+from gcnsys.train.folder import RunFolder
+from gcnsys.train.task import Task
+from gcnsys.train.trainer import Epoch, Evaluation, Trainer
+from gcnsys.train.view import views
+
+Watch = Callable[[dict[str, Any]], None]
+"""Called on rank 0 with each epoch's record."""
+
+
+def learning_rate_factor(config: RunConfig, epoch: int) -> float:
+    """What the learning rate is multiplied by at an epoch."""
+    if epoch < config.warmup:
+        return (epoch + 1) / config.warmup
+    if config.schedule == "constant":
+        return 1.0
+    progress = (epoch - config.warmup) / max(1, config.epochs - config.warmup)
+    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(progress, 1.0)))))
+
+
+def make_optimizer(model: GNN, config: RunConfig) -> torch.optim.Adam:
+    """Adam with its L2 penalty on all layers, or on the first alone as published for GCN."""
+    first = {id(p) for p in model.first.parameters()}
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if id(p) in first]}]
+    rest = [p for p in model.parameters() if id(p) not in first]
+    if rest:
+        groups.append({"params": rest} if config.decay_on == "all" else {"params": rest, "weight_decay": 0.0})
+    return torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
+class Best:
+    """The best epoch by validation accuracy; equal ones are told apart by validation loss."""
+
+    def __init__(self) -> None:
+        self.epoch, self.key = -1, (-1.0, 0.0)
+        self.evaluation: Evaluation | None = None
+        self.state: dict[str, Tensor] = {}
+
+    def offer(self, epoch: int, evaluation: Evaluation, model: GNN) -> bool:
+        """Take an epoch in if it is better; without validation nodes the last one is best."""
+        score = evaluation.scores["val"]
+        key = (score.accuracy, -score.loss)
+        if self.evaluation is not None and score.accuracy == score.accuracy and key <= self.key:
+            return False
+        self.epoch, self.key, self.evaluation = epoch, key, evaluation
+        self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        return True
+
+
+def run_part(
+    partitioning: Partitioning, config: RunConfig, comm: Comm, placement: Placement,
+    folder: RunFolder | None = None, watch: Watch | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train this rank's part; collective.
+
+    Args:
+        partitioning: with as many parts as there are ranks.
+        config: the same on every rank.
+        comm: the ranks.
+        placement: where this one computes.
+        folder: where rank 0 writes; None: nothing is written.
+        watch: called on rank 0 after each epoch.
+
+    Returns:
+        the summary, the same on every rank.
+    """
+    began, manifest = time.perf_counter(), partitioning.manifest
+    comm.same("configuration", config.toml())
+    comm.same("partitioning", manifest.fingerprint)
+    dtype = getattr(torch, config.dtype)
+    with comm.agreed():
+        part = partitioning.part(comm.rank)
+        model = build_model(
+            config.model_settings(), manifest.num_features, manifest.num_classes, seed=config.seed
+        ).to(placement.device, dtype)
+    training, evaluation = views(
+        part, model, comm, choice=config.first_hop, device=placement.device, dtype=dtype
+    )
+    optimizer = make_optimizer(model, config)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_factor, config))
+    trainer = Trainer(
+        model, training, evaluation, Task(manifest.multilabel), optimizer, comm,
+        seed=config.seed, scheduler=scheduler,
+    )  # fmt: skip
+    epochs, best, last = _loop(trainer, model, config, folder if comm.rank == 0 else None, watch)
+    if folder is not None and comm.rank == 0:
+        folder.save_weights("final", model.state_dict())
+        folder.save_weights("best", best.state)
+    summary = _summary(config, partitioning, comm, epochs, best, last, time.perf_counter() - began)
+    if folder is not None and comm.rank == 0:
+        folder.finish(summary)
+    return summary
+
+
+def _loop(
+    trainer: Trainer, model: GNN, config: RunConfig, folder: RunFolder | None, watch: Watch | None
+) -> tuple[list[Epoch], Best, Evaluation]:
+    epochs: list[Epoch] = []
+    best, last = Best(), None
+    for epoch in trainer.epochs(config.epochs):
+        epochs.append(epoch)
+        record: dict[str, Any] = {"epoch": epoch.number, **asdict(epoch)}
+        del record["number"]
+        if (epoch.number + 1) % config.eval_every == 0 or epoch.number + 1 == config.epochs:
+            last = trainer.evaluate()
+            best.offer(epoch.number, last, model)
+            for name, score in last.scores.items():
+                record[f"{name}_acc"], record[f"{name}_loss"] = score.accuracy, score.loss
+            record["eval_seconds"] = last.seconds
+        if folder is not None:
+            folder.log(record)
+        if watch is not None and trainer.comm.rank == 0:
+            watch(record)
+        if config.patience and epoch.number - best.epoch >= config.patience and best.epoch >= 0:
+            break
+    if last is None:
+        last = trainer.evaluate()
+        best.offer(epochs[-1].number, last, model)
+    return epochs, best, last
+
+
+def _summary(
+    config: RunConfig, partitioning: Partitioning, comm: Comm, epochs: list[Epoch], best: Best,
+    last: Evaluation, seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    manifest, chosen = partitioning.manifest, best.evaluation
+    assert chosen is not None
+    # The first epoch allocates and warms caches: it is left out where there are others.
+    timed = epochs[1:] or epochs
+    own = {
+        "epoch_seconds_median": statistics.median(epoch.seconds for epoch in timed),
+        "compute_seconds_median": statistics.median(epoch.compute_seconds for epoch in timed),
+        "comm_seconds_median": statistics.median(epoch.comm_seconds for epoch in timed),
+        "reduce_seconds_median": statistics.median(epoch.reduce_seconds for epoch in timed),
+        "halo_bytes_sent_per_epoch": epochs[-1].halo_bytes,
+        "reduce_bytes_sent_per_epoch": epochs[-1].reduce_bytes,
+        "bytes_sent_per_epoch": epochs[-1].halo_bytes + epochs[-1].reduce_bytes,
+        "exchange_buffer_bytes": epochs[-1].buffer_bytes,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    ranks = [json.loads(text) for text in comm.texts(json.dumps(own))]
+    lists = {key: [rank[key] for rank in ranks] for key in own}
+    medians = {key: max(lists.pop(key)) for key in list(lists) if key.endswith("_median")}
+    return {
+        "dataset": manifest.dataset, "model": config.model, "method": config.method,
+        "parts": manifest.num_parts, "inductive": manifest.inductive, "epochs": len(epochs),
+        "train_acc": last.scores["train"].accuracy, "val_acc": last.scores["val"].accuracy,
+        "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
+        "best_val_acc": chosen.scores["val"].accuracy,
+        "test_acc_at_best_val": chosen.scores["test"].accuracy,
+        "final_loss": epochs[-1].loss, **medians, **lists, "seconds_total": seconds, "seed": config.seed,
+        "kernels": kernels.NAME, "partitioning": manifest.fingerprint, "versions": versions(),
+    }  # fmt: skip
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held at once."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage's figure would count the launcher this process was forked from
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def versions() -> dict[str, str]:
+    """What computed this."""
+    names = ("gcnsys", "torch", "numpy", "scipy", "pymetis")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def share_cores(config: RunConfig) -> None:
+    """Set this rank's number of threads: as configured, or this machine's cores shared out."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(config.threads or max(1, cores // local))

@@ -1,0 +1,92 @@
+"""From what a run was asked to train on to a partitioning on disk."""
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+
+from gcnsys.datasets.spec import canonical, load, short_name
+from gcnsys.errors import InputError
+from gcnsys.partition import Partitioning, build
+from gcnsys.partition.manifest import NAME
+from gcnsys.train.config import RunConfig
+
+log = logging.getLogger(__name__)
+
+
+def partitions_home() -> Path:
+    """Where partitionings live by default: ``$GCNSYS_PARTITIONS``, or ``partitions`` here."""
+    return Path(os.environ.get("GCNSYS_PARTITIONS", "partitions"))
+
+
+def default_partitioning(config: RunConfig) -> Path:
+    """The folder of the partitioning that this configuration asks for.
+
+    Its name ends in a digest of everything that decides its content, the size and date of the
+    input files included, so that a partitioning is never taken for one of other data.
+    """
+    spec, cutting = canonical(config.data), config.cutting()
+    kind, _, argument = spec.partition(":")
+    stamps = []
+    if kind in ("npz", "npy") and Path(argument).expanduser().exists():
+        root = Path(argument).expanduser()
+        for path in sorted(root.glob("*.npy")) if root.is_dir() else [root]:
+            stamps.append([str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns])
+    if cutting.method.startswith("file:"):
+        own = Path(cutting.method[5:]).expanduser()
+        stamps.append([str(own), own.stat().st_mtime_ns if own.exists() else 0])
+    decided = [
+        spec, stamps, cutting.num_parts, cutting.method, cutting.objective, cutting.balanced,
+        cutting.inductive, cutting.seed, config.directed, config.normalize, config.split, config.split_seed,
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:8]
+    method = cutting.method.partition(":")[0]
+    tail = "-inductive" if cutting.inductive else ""
+    return partitions_home() / f"{short_name(spec)}-{cutting.num_parts}-{method}{tail}-{digest}"
+
+
+def is_partitioning(path: Path) -> bool:
+    """Whether a folder looks like a partitioning."""
+    return (path / NAME).is_file()
+
+
+def build_partitioning(config: RunConfig, folder: Path, *, overwrite: bool = False) -> Partitioning:
+    """Load the dataset a configuration names, cut it, and write it to a folder."""
+    dataset = load(
+        config.data, split=config.data_split(), undirected=not config.directed, normalization=config.normalize
+    )
+    for note in dataset.notes:
+        log.info("%s: %s", dataset.name, note)
+    return build(
+        dataset, config.cutting(), folder, spec=canonical(config.data), normalization=config.normalize,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+def find_partitioning(config: RunConfig) -> Partitioning:
+    """The partitioning a run trains on: the folder it names, or one made from the dataset it names.
+
+    Raises:
+        InputError: neither, or the folder holds another number of parts than was asked for.
+    """
+    path = Path(config.data).expanduser()
+    if is_partitioning(path):
+        found = Partitioning.open(path)
+        if config.parts is not None and config.parts != found.num_parts:
+            raise InputError(
+                f"{path} has {found.num_parts} parts, but --parts {config.parts} was asked for; drop --parts "
+                f"or build another partitioning"
+            )
+        if config.inductive and not found.manifest.inductive:
+            raise InputError(
+                f"{path} was cut for transductive training; build one with: partition build --inductive"
+            )
+        return found
+    if path.is_dir() and ":" not in config.data and canonical(config.data) == config.data:
+        raise InputError(f"{path} is a folder but not a partitioning ({NAME} is missing)")
+    folder = default_partitioning(config)
+    if is_partitioning(folder):
+        log.info("using the partitioning in %s", folder)
+        return Partitioning.open(folder)
+    return build_partitioning(config, folder, overwrite=folder.exists())

@@ -1,0 +1,179 @@
+"""Full-graph training, one rank's view.
+
+One epoch is one step on the whole graph: every rank runs the model over its part, the loss is
+summed locally and divided by the global number of training nodes, and one flat all-reduce after
+backward adds the gradients (and the loss) up. Hooks that reduce inside backward can finish before
+autograd has stored a gradient; a flat reduce on the main thread has no such race.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gcnsys.errors import GcnsysError
+from gcnsys.nn import set_dropout_epoch
+from gcnsys.runtime import Comm
+from gcnsys.train.task import Score, Task
+from gcnsys.train.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch did. ``loss`` is the same on every rank; times and bytes are this rank's.
+
+    Attributes:
+        number: from 0.
+        loss: mean over all training nodes, before the step.
+        seconds: of the step: ``compute_seconds + comm_seconds + reduce_seconds``.
+        comm_seconds: waiting for halo rows and their gradients.
+        reduce_seconds: adding gradients up.
+        halo_bytes, reduce_bytes: sent.
+        buffer_bytes: of all buffers the exchanges of this epoch filled.
+    """
+
+    number: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    compute_seconds: float
+    comm_seconds: float
+    reduce_seconds: float
+    halo_bytes: int
+    reduce_bytes: int
+    buffer_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores over all ranks, and what finding them took this rank."""
+
+    scores: dict[str, Score]
+    seconds: float
+
+
+class Trainer:
+    """Trains one model on this rank's part of the graph.
+
+    ``epochs`` is a generator: logging, evaluation and stopping early belong to the caller's loop,
+    not to callbacks. All ranks draw the same number of epochs.
+
+    Args:
+        model: built alike on every rank; rank 0's weights are shared out.
+        training: what to train on.
+        evaluation: what to evaluate on.
+        task: loss and scores.
+        optimizer: over the model's parameters.
+        comm: the ranks.
+        seed: of dropout masks.
+        scheduler: stepped after each epoch.
+    """
+
+    def __init__(
+        self, model: nn.Module, training: View, evaluation: View, task: Task,
+        optimizer: torch.optim.Optimizer, comm: Comm, *, seed: int = 0,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.training, self.evaluation = model, training, evaluation
+        self.task, self.optimizer, self.comm = task, optimizer, comm
+        self.seed, self.scheduler = seed, scheduler
+        self._share_weights()
+        rows = training.rows["train"]
+        self.num_train = int(comm.add(torch.tensor([rows.numel()], device=rows.device), "control"))
+        self._target = training.y[rows]
+
+    def epochs(self, count: int, *, first: int = 0) -> Iterator[Epoch]:
+        """Train for epochs ``first`` to ``count - 1``, yielding after each."""
+        for number in range(first, count):
+            before = self.comm.traffic.copy()
+            rate = float(self.optimizer.param_groups[0]["lr"])
+            began = time.perf_counter()
+            loss = self._step(number)
+            seconds = time.perf_counter() - began
+            spent = self.comm.traffic.since(before)
+            comm, reduce = spent.seconds["halo"], spent.seconds["reduce"]
+            yield Epoch(
+                number, loss, rate, seconds, seconds - comm - reduce, comm, reduce,
+                spent.sent_bytes["halo"], spent.sent_bytes["reduce"], spent.buffer_bytes,
+            )  # fmt: skip
+
+    def _step(self, number: int) -> float:
+        self.model.train()
+        set_dropout_epoch(self.model, seed=self.seed, epoch=number)
+        logits = self.model(self.training.blocks, self.training.inputs)
+        loss = self.task.loss(logits[self.training.rows["train"]], self._target) / self.num_train
+        self.optimizer.zero_grad()
+        loss.backward()
+        total = self._reduce(loss.detach())
+        if not torch.isfinite(total):
+            raise _known_to_all(
+                f"the loss is {float(total)} at epoch {number}; lower the learning rate or scale the features"
+            )
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return float(total)
+
+    def _reduce(self, loss: Tensor) -> Tensor:
+        """Add gradients up over ranks, in place, in one message; returns the global loss."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1)])
+        flat = self.comm.add(flat)
+        pieces = flat[:-1].split([gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+        return flat[-1]
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """This rank's exact predictions on the evaluation graph, ``[n, C]``."""
+        self.model.eval()
+        logits: Tensor = self.model(self.evaluation.blocks, self.evaluation.inputs)
+        return logits
+
+    @torch.no_grad()
+    def evaluate(self) -> Evaluation:
+        """Score the model over all ranks; nobody holds more than its part.
+
+        Raises:
+            GcnsysError: the replicas of the model have drifted apart.
+        """
+        began = time.perf_counter()
+        logits, view = self.logits(), self.evaluation
+        counts = torch.stack([self.task.counts(logits[rows], view.y[rows]) for rows in view.rows.values()])
+        counts = self.comm.add(counts, "control")
+        self._check_replicas()
+        scores = {name: self.task.score(row) for name, row in zip(view.rows, counts, strict=True)}
+        return Evaluation(scores, time.perf_counter() - began)
+
+    def _share_weights(self) -> None:
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            tensor.data.copy_(self.comm.share(tensor.data))
+
+    def _check_replicas(self) -> None:
+        mine = _fingerprint(self.model)
+        extremes = self.comm.greatest(torch.stack([mine, -mine]))
+        if int(extremes[0]) != -int(extremes[1]):
+            raise _known_to_all(
+                "the ranks' copies of the model differ, which must not happen: a rank computes on damaged "
+                "memory or with another build; start again from the last run folder"
+            )
+
+
+def _known_to_all(sentence: str) -> GcnsysError:
+    problem = GcnsysError(sentence)
+    problem.everywhere = True
+    return problem
+
+
+def _fingerprint(model: nn.Module) -> Tensor:
+    """A 62-bit digest of all weights, bit by bit."""
+    digest = torch.zeros((), dtype=torch.int64)
+    for tensor in model.state_dict().values():
+        digest = digest.to(tensor.device)
+        words = tensor.detach().contiguous().view(torch.int16).flatten().long()
+        order = torch.arange(1, 2 * words.numel(), 2, device=words.device)
+        digest = digest * 1_000_003 + (words * order).sum()
+    return digest >> 1
