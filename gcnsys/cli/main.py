@@ -1,0 +1,74 @@
+"""``gcnsys``: parse, run one subcommand, print its result, leave with its code.
+
+Standard output carries the result alone (with ``--json`` exactly one JSON object); progress and
+messages go to standard error. Codes: 0 done, 2 the input cannot be used, 1 anything else.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from gcnsys import __version__, kernels
+from gcnsys.cli import data, partition, report, train
+from gcnsys.cli.output import Output
+from gcnsys.errors import GcnsysError
+from gcnsys.registry import unknown
+from gcnsys.train.folder import plain
+
+COMMANDS = {"data": data, "partition": partition, "train": train, "report": report}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser(
+        prog="gcnsys",
+        description="Train graph convolutional networks on a whole graph, cut into parts.",
+        epilog="example: gcnsys train digits --parts 2",
+    )
+    kernel_line = f"gcnsys {__version__} (kernels: {kernels.NAME})"
+    top.add_argument("--version", action="version", version=kernel_line)
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS.values():
+        module.add(subparsers)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        print(f"gcnsys: {unknown('command', arguments[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    options = parser().parse_args(arguments)
+    output = Output(json=options.json)
+    try:
+        result = options.run(options, output)
+    except GcnsysError as error:
+        output.problem(str(error), everywhere=error.everywhere)
+        return error.exit_code
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        output.problem(f"{where}{error.strerror or error}; free space or choose another place")
+        return 2
+    except KeyboardInterrupt:
+        output.problem("interrupted")
+        return 130
+    if options.json and result is not None:
+        print(json.dumps(plain(result)))
+    return options.exit_code if hasattr(options, "exit_code") else 0

@@ -1,0 +1,56 @@
+"""Options from the fields of a run's configuration."""
+
+import argparse
+import types
+from collections.abc import Iterable
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from gcnsys.train import RunConfig
+
+
+def add_fields(group: argparse._ArgumentGroup, names: Iterable[str], **renamed: str) -> None:
+    """Add an option for each named field; unset ones stay out of the result.
+
+    Args:
+        group: where to.
+        names: fields of :class:`gcnsys.train.RunConfig`.
+        renamed: flags that differ from their field, as ``field="flag"``.
+    """
+    for name in names:
+        field = RunConfig.model_fields[name]
+        flag = "--" + renamed.get(name, name).replace("_", "-")
+        kind = _plain_type(field)
+        help_text = (field.description or "").replace("%", "%%")
+        if field.default not in (None, ...) and "default" not in help_text:
+            shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+            help_text += f" (default: {shown})"
+        options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": help_text}
+        if kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        elif get_origin(kind) is tuple:
+            group.add_argument(flag, type=_numbers, metavar="A,B,C", **options)
+        else:
+            choices = list(get_args(kind)) if get_origin(kind) is Literal else None
+            metavar = "{" + ",".join(choices) + "}" if choices else name.upper().split("_")[-1]
+            group.add_argument(flag, metavar=metavar, **options)
+
+
+def chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields that were given on the command line."""
+    return {name: value for name, value in vars(options).items() if name in RunConfig.model_fields}
+
+
+def _plain_type(field: FieldInfo) -> Any:
+    kind = field.annotation
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(entry for entry in get_args(kind) if entry is not type(None))
+    return kind
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(piece) for piece in text.replace("/", ",").split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs numbers such as 0.6,0.2,0.2, got {text!r}") from None

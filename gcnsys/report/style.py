@@ -1,0 +1,32 @@
+"""How all pictures look: readable by colour-blind people and in print."""
+
+from pathlib import Path
+from typing import Any
+
+from gcnsys.registry import require
+
+# Okabe & Ito's palette (2008), which people with any colour vision can tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+LINES = ("-", "--", ":", "-.")
+
+
+def figure(rows: int, columns: int, *, width: float = 10.0, height: float = 4.0) -> tuple[Any, Any]:
+    """A figure and its axes, drawn without a display."""
+    require("matplotlib", extra="report", purpose="drawing a picture")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    axes = made.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+        axis.set_axisbelow(True)
+    return made, axes
+
+
+def save(made: Any, path: Path) -> None:
+    """Write a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.savefig(path, dpi=130)
