@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Lint, type-check and test. `--all` runs the full products; other arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source launch/install.sh && install_gcnsys test,report,dgl,pyg,ogb
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+ruff check
+ruff format --check
+mypy
+exec python -m pytest "$@"
