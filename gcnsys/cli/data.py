@@ -75,7 +75,8 @@ def _list(options: argparse.Namespace, output: Output) -> dict[str, Any]:
 
 
 def _show(options: argparse.Namespace, output: Output) -> dict[str, Any]:
-    dataset = _loaded(options)
+    with output.working():
+        dataset = _loaded(options)
     result = describe(dataset)
     output.table(
         ("", dataset.name), [(key.replace("_", " "), _shown(value)) for key, value in result.items()]
@@ -114,10 +115,11 @@ def _shown(value: Any) -> str:
 
 def _convert(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     kind, _, argument = canonical(options.spec).partition(":")
-    if kind == "synthetic" and options.out.suffix != ".npz" and not chosen(options):
-        _stream(argument, options.out, overwrite=options.overwrite)
-    else:
-        save(_loaded(options), options.out, overwrite=options.overwrite)
+    with output.working():
+        if kind == "synthetic" and options.out.suffix != ".npz" and not chosen(options):
+            _stream(argument, options.out, overwrite=options.overwrite)
+        else:
+            save(_loaded(options), options.out, overwrite=options.overwrite)
     output.say(f"wrote {options.out}")
     return {"out": str(options.out)}
 

@@ -1,11 +1,13 @@
 """Where a subcommand's words go."""
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 
@@ -24,17 +26,27 @@ class Output:
         self.out = Console(quiet=json or self.rank != 0, highlight=False)
         if not self.out.is_terminal:
             self.out.width = max(self.out.width, 120)
+        self.status: Status | None = None
         self._listen()
 
     def _listen(self) -> None:
         """Show what the library logs while it works."""
         logger = logging.getLogger("gcnsys")
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler = _Teller(self)
         handler.setLevel(logging.INFO if self.rank == 0 else logging.ERROR)
         logger.handlers[:] = [handler]
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """On a terminal, show that work goes on and what it is at."""
+        if not self.err.is_terminal:
+            yield
+            return
+        with self.err.status("working") as self.status:
+            yield
+        self.status = None
 
     def say(self, text: str) -> None:
         """A line of the result, for people."""
@@ -60,3 +72,17 @@ class Output:
         if self.rank == 0 or not everywhere:
             who = f"gcnsys: rank {self.rank}: " if self.rank and not everywhere else "gcnsys: "
             print(who + " ".join(sentence.split()), file=sys.stderr, flush=True)
+
+
+class _Teller(logging.Handler):
+    """Passes on what the library logs: as a line, and as what a terminal's spinner says."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self.output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        self.output.note(message)
+        if self.output.status is not None:
+            self.output.status.update(message)

@@ -61,7 +61,8 @@ def _build(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         raise InputError(f"--parts must be at least 1, got {options.parts}")
     config = RunConfig.checked({"data": options.spec, **chosen(options)})
     folder = options.out or default_partitioning(config)
-    partitioning = build_partitioning(config, folder, overwrite=options.overwrite)
+    with output.working():
+        partitioning = build_partitioning(config, folder, overwrite=options.overwrite)
     return _described(partitioning, config, output)
 
 
@@ -85,6 +86,7 @@ def _described(partitioning: Partitioning, config: RunConfig, output: Output) ->
     widths = Widths.of(
         between, settings.num_convs, narrower=settings.exchange_side == "narrower",
         precomputed=precomputes(config.first_hop, sparse=manifest.sparse_features),
+        sparse=manifest.sparse_features,
     )  # fmt: skip
     figures, costs = quality(manifest), expected(manifest, widths)
     output.say(

@@ -93,7 +93,8 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     if launched_by_torchrun():
         return _as_rank(options, output)
     config = configured(options)
-    partitioning = find_partitioning(config)
+    with output.working():
+        partitioning = find_partitioning(config)
     folder = options.out or default_folder(Path("runs"), _run_name(partitioning, config))
     if partitioning.num_parts == 1:
         return _alone(partitioning, config, folder, options, output)

@@ -22,17 +22,18 @@ class Widths:
     held: int
 
     @classmethod
-    def of(cls, widths: list[int], num_convs: int, *, precomputed: bool, narrower: bool) -> "Widths":
+    def of(
+        cls, widths: list[int], num_convs: int, *, precomputed: bool, sparse: bool, narrower: bool
+    ) -> "Widths":
         """From the widths between layers, the input's and the number of classes included."""
         features, gradients = [], []
         for number, (wide_in, wide_out) in enumerate(pairwise(widths[: num_convs + 1])):
             # Sparse inputs are projected first, whatever the widths.
-            first_sparse = number == 0 and not precomputed
-            projected = narrower and wide_out < wide_in
-            crossing = wide_out if projected or first_sparse else wide_in
+            projected = (narrower and wide_out < wide_in) or (number == 0 and sparse)
+            crossing = wide_out if projected else wide_in
             features.append(0 if number == 0 and precomputed else crossing)
             # The gradient of constant inputs is never asked for.
-            gradients.append(features[-1] if number or projected or first_sparse else 0)
+            gradients.append(features[-1] if number or projected else 0)
         return cls(tuple(features), tuple(gradients), sum(widths[1:]) * 3)
 
 

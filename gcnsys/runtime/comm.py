@@ -77,12 +77,12 @@ class Comm:
 
     Args:
         group: every rank's end of the same group.
-        staged: tensors on a device pass through host memory, because the group's backend only
-            reads that (gloo under ranks that share a GPU).
+        wire: the kind of memory its backend reads; tensors elsewhere pass through it (gloo under
+            ranks that share a GPU reads host memory).
     """
 
-    def __init__(self, group: dist.ProcessGroup, *, staged: bool = False) -> None:
-        self.group, self.staged = group, staged
+    def __init__(self, group: dist.ProcessGroup, *, wire: torch.device | None = None) -> None:
+        self.group, self.wire = group, wire or torch.device("cpu")
         self.rank, self.size = group.rank(), group.size()
         self.traffic = Traffic()
 
@@ -150,24 +150,18 @@ class Comm:
         return packed.to(tensor.device)
 
     def _packed(self, tensor: Tensor) -> Tensor:
-        tensor = tensor.detach().contiguous()
-        return tensor.cpu() if self.staged else tensor
+        return tensor.detach().contiguous().to(self.wire)
 
     def texts(self, text: str) -> list[str]:
         """Every rank's text, by rank."""
         content = torch.frombuffer(bytearray(text.encode() or b"\0"), dtype=torch.uint8)
-        device = torch.device("cpu") if self.staged else self._device()
-        length = torch.zeros(self.size, dtype=torch.int64, device=device)
+        length = torch.zeros(self.size, dtype=torch.int64, device=self.wire)
         length[self.rank] = len(text.encode())
         length = self.add(length, "control")
-        table = torch.zeros(self.size, max(1, int(length.max())), dtype=torch.int32, device=device)
-        table[self.rank, : content.numel()] = content.to(device, torch.int32)
+        table = torch.zeros(self.size, max(1, int(length.max())), dtype=torch.int32, device=self.wire)
+        table[self.rank, : content.numel()] = content.to(self.wire, torch.int32)
         table = self.add(table, "control").to("cpu", torch.uint8)
         return [bytes(table[rank, : int(length[rank])].tolist()).decode() for rank in range(self.size)]
-
-    def _device(self) -> torch.device:
-        is_nccl = self.group.name().lower().startswith("nccl")
-        return torch.device("cuda", torch.cuda.current_device()) if is_nccl else torch.device("cpu")
 
     @contextlib.contextmanager
     def agreed(self) -> Iterator[None]:

@@ -23,13 +23,17 @@ class Placement:
 
     Attributes:
         device: of its tensors.
-        backend: ``nccl`` where every rank has a GPU of its own, else ``gloo``.
-        staged: gloo under tensors on a GPU, so that they pass through host memory.
+        backend: ``nccl`` where every rank has a GPU of its own, else ``gloo``, which reads host
+            memory: rows of ranks that share a GPU pass through it.
     """
 
     device: torch.device
     backend: Literal["gloo", "nccl"]
-    staged: bool
+
+    @property
+    def wire(self) -> torch.device:
+        """The memory that the backend reads."""
+        return self.device if self.backend == "nccl" else torch.device("cpu")
 
     @classmethod
     def choose(cls, device: Device, local_rank: int, local_size: int) -> "Placement":
@@ -44,10 +48,10 @@ class Placement:
                 "--device cuda: this machine has no CUDA device that torch can use; use --device cpu"
             )
         if device == "cpu" or num_gpus == 0:
-            return cls(torch.device("cpu"), "gloo", staged=False)
+            return cls(torch.device("cpu"), "gloo")
         chosen = torch.device("cuda", local_rank % num_gpus)
         shared = local_size > num_gpus
-        return cls(chosen, "gloo" if shared else "nccl", staged=shared)
+        return cls(chosen, "gloo" if shared else "nccl")
 
 
 def launched_by_torchrun() -> bool:
@@ -87,6 +91,6 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
     try:
         group = dist.group.WORLD
         assert group is not None
-        yield Comm(group, staged=placement.staged), placement
+        yield Comm(group, wire=placement.wire), placement
     finally:
         dist.destroy_process_group()

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from torch import Tensor
 
@@ -47,7 +47,7 @@ class RunFolder:
 
     Args:
         path: must not hold a run yet unless ``overwrite``.
-        config: written at once.
+        config: written when the run starts.
         overwrite: start over in a folder that holds one.
 
     Raises:
@@ -56,11 +56,13 @@ class RunFolder:
 
     def __init__(self, path: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         self.check(path, overwrite=overwrite)
-        self.path = path
+        self.path, self.config = path, config
+
+    def start(self) -> None:
+        """Write the configuration; called once nothing stands in the way of the first epoch."""
         for name in (METRICS, SUMMARY, "best.safetensors", "final.safetensors"):
-            (path / name).unlink(missing_ok=True)
-        write(path / CONFIG, config.toml().encode())
-        self._metrics: TextIO = (path / METRICS).open("a")
+            (self.path / name).unlink(missing_ok=True)
+        write(self.path / CONFIG, self.config.toml().encode())
 
     @staticmethod
     def check(path: Path, *, overwrite: bool) -> None:
@@ -69,9 +71,9 @@ class RunFolder:
             raise InputError(f"{path} holds a run already; choose another --out or pass --overwrite")
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Add a line to ``metrics.jsonl``; it is on its way to the disk when this returns."""
-        self._metrics.write(json.dumps(plain(record)) + "\n")
-        self._metrics.flush()
+        """Add a line to ``metrics.jsonl``."""
+        with (self.path / METRICS).open("a") as file:
+            file.write(json.dumps(plain(record)) + "\n")
 
     def save_weights(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Write ``NAME.safetensors`` whole or not at all."""
@@ -80,6 +82,5 @@ class RunFolder:
         os.replace(temporary, self.path / f"{name}.safetensors")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json`` and close."""
-        self._metrics.close()
+        """Write ``summary.json``."""
         write_json(self.path / SUMMARY, plain(summary))

@@ -24,7 +24,7 @@ from gcnsys.train.config import RunConfig
 from gcnsys.train.folder import RunFolder
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Epoch, Evaluation, Trainer
-from gcnsys.train.view import views
+from gcnsys.train.view import precomputes, views
 
 Watch = Callable[[dict[str, Any]], None]
 """Called on rank 0 with each epoch's record."""
@@ -104,6 +104,8 @@ def run_part(
         model, training, evaluation, Task(manifest.multilabel), optimizer, comm,
         seed=config.seed, scheduler=scheduler,
     )  # fmt: skip
+    if folder is not None and comm.rank == 0:
+        folder.start()
     epochs, best, last = _loop(trainer, model, config, folder if comm.rank == 0 else None, watch)
     if folder is not None and comm.rank == 0:
         folder.save_weights("final", model.state_dict())
@@ -165,7 +167,9 @@ def _summary(
     medians = {key: max(lists.pop(key)) for key in list(lists) if key.endswith("_median")}
     return {
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
-        "parts": manifest.num_parts, "inductive": manifest.inductive, "epochs": len(epochs),
+        "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
+        "first_hop": "on" if precomputes(config.first_hop, sparse=manifest.sparse_features) else "off",
+        "epochs": len(epochs),
         "train_acc": last.scores["train"].accuracy, "val_acc": last.scores["val"].accuracy,
         "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
         "best_val_acc": chosen.scores["val"].accuracy,

@@ -53,29 +53,33 @@ def views(
     with comm.agreed():
         on = precomputes(choice, sparse=isinstance(part.nodes.x, SparseRows))
     whole = PartBlock(part.whole, comm)
+    training = whole if part.training_rows is None else PartBlock(part.training, comm)
+    with comm.agreed():  # a degree that is not positive may lie on one rank only
+        like = torch.empty(0, dtype=dtype, device=device)
+        whole.prepare(model.first.aggregation, like)
+        training.prepare(model.first.aggregation, like)
     x = part.nodes.x.to(dtype).to(device)
     y = part.nodes.y.to(device)
     masks = {"train": part.nodes.train_mask, "val": part.nodes.val_mask, "test": part.nodes.test_mask}
     rows = {name: torch.nonzero(mask).flatten().to(device) for name, mask in masks.items()}
-    evaluation = View((whole,) * model.num_blocks, _inputs(whole, model, x, comm, on=on), y, rows)
+    evaluation = View((whole,) * model.num_blocks, _inputs(whole, model, x, on=on), y, rows)
     if part.training_rows is None:
         return evaluation, evaluation
-    block = PartBlock(part.training, comm)
     taken = _taken(x, part.training_rows)
     # Induced on training nodes, every inner row is one.
     everyone = {"train": torch.arange(part.training_rows.numel(), device=device)}
-    inputs = _inputs(block, model, taken, comm, on=on)
-    return View((block,) * model.num_blocks, inputs, y[part.training_rows.to(device)], everyone), evaluation
+    inputs = _inputs(training, model, taken, on=on)
+    return View(
+        (training,) * model.num_blocks, inputs, y[part.training_rows.to(device)], everyone
+    ), evaluation
 
 
 def _inputs(
-    block: PartBlock, model: GNN, x: Tensor | SparseRows, comm: Comm, *, on: bool
+    block: PartBlock, model: GNN, x: Tensor | SparseRows, *, on: bool
 ) -> Tensor | SparseRows | FirstHop:
     if not on or isinstance(x, SparseRows):
         return x
     conv = model.first
-    with comm.agreed():  # a degree that is not positive may lie on one rank only
-        block.prepare(conv.aggregation, x)
     return first_hop(block, conv.aggregation, x, needs_own=conv.needs_own)
 
 

@@ -1,0 +1,353 @@
+"""The command line as a user meets it: results, help, and one sentence for every mistake."""
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+
+from gcnsys.cli.main import COMMANDS, parser, run
+from gcnsys.train import RunConfig
+
+SUMMARY_KEYS = {
+    "dataset", "model", "method", "parts", "epochs", "train_acc", "val_acc", "test_acc", "best_val_acc",
+    "test_acc_at_best_val", "final_loss", "epoch_seconds_median", "compute_seconds_median",
+    "comm_seconds_median", "reduce_seconds_median", "halo_bytes_sent_per_epoch",
+    "reduce_bytes_sent_per_epoch", "bytes_sent_per_epoch", "exchange_buffer_bytes", "peak_rss_bytes",
+    "seconds_total", "seed", "kernels", "versions",
+}  # fmt: skip
+PER_RANK = {key for key in SUMMARY_KEYS if key.endswith("_bytes") or key.endswith("sent_per_epoch")}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GCNSYS_PARTITIONS", raising=False)
+
+
+def small_arrays(num_nodes=40, seed=0, **changes):
+    rng = np.random.default_rng(seed)
+    src, dst = rng.integers(0, num_nodes, (2, 4 * num_nodes))
+    arrays = {
+        "edge_index": np.stack([src, dst]),
+        "x": rng.standard_normal((num_nodes, 6)).astype(np.float32),
+        "y": rng.integers(0, 3, num_nodes),
+    } | changes
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def write_npz(path, **changes):
+    np.savez(path, **small_arrays(**changes))
+    return f"npz:{path}"
+
+
+def outcome(capsys, *arguments):
+    """Exit code, standard output, standard error."""
+    try:
+        code = run([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def refused(capsys, *arguments):
+    """The one sentence a refused command says."""
+    code, out, err = outcome(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    last = [line for line in err.splitlines() if line.startswith("gcnsys")]
+    assert len(last) == 1, err
+    assert "Traceback" not in err
+    return last[0]
+
+
+def test_training_prints_one_object_with_every_key(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    code, out, _ = outcome(capsys, "train", spec, "--epochs", 3, "--json", "--out", "run")
+    assert code == 0
+    summary = json.loads(out)
+    assert set(summary) >= SUMMARY_KEYS
+    assert summary["dataset"] == "small"
+    for key in PER_RANK:
+        assert len(summary[key]) == 1
+    assert json.loads((tmp_path / "run/summary.json").read_text()) == {
+        key: value for key, value in summary.items() if key != "folder"
+    }
+
+
+def test_a_run_folder_holds_configuration_metrics_and_weights(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    outcome(capsys, "train", spec, "--epochs", 4, "--hidden", 5, "--eval-every", 2, "--out", "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.toml", "metrics.jsonl", "summary.json", "best.safetensors", "final.safetensors"}
+    config = RunConfig.checked(tomllib.loads((tmp_path / "run/config.toml").read_text()))
+    assert (config.hidden, config.epochs) == (5, 4)
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert ["val_acc" in line for line in lines] == [False, True, False, True]
+
+
+def test_a_run_file_and_its_changes_are_taken(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    (tmp_path / "run.toml").write_text(f'data = "{spec}"\nepochs = 9\nhidden = 7\n')
+    arguments = ("run.toml", "--set", "epochs=2", "--set", "model=sage", "--json", "--seed", 5)
+    _, out, _ = outcome(capsys, "train", *arguments)
+    summary = json.loads(out)
+    assert (summary["epochs"], summary["model"], summary["seed"]) == (2, "sage", 5)
+
+
+def test_the_same_dataset_is_cut_once(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    outcome(capsys, "train", spec, "--epochs", 1)
+    _, _, err = outcome(capsys, "train", spec, "--epochs", 1)
+    assert "using the partitioning in" in err
+    write_npz(tmp_path / "small.npz", seed=1)
+    _, _, err = outcome(capsys, "train", spec, "--epochs", 1)
+    assert "using the partitioning in" not in err
+
+
+def test_the_same_seed_gives_the_same_run(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    results = []
+    for name in ("a", "b"):
+        outcome(capsys, "train", spec, "--epochs", 5, "--out", name)
+        results.append((tmp_path / name / "final.safetensors").read_bytes())
+    assert results[0] == results[1]
+
+
+@pytest.mark.processes
+def test_two_local_ranks_compute_what_one_does(capfd, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    command = [sys.executable, "-m", "gcnsys", "train", spec, "--epochs", "5", "--json", "--dtype", "float64"]
+    summaries = []
+    for parts in (1, 2):
+        done = subprocess.run([*command, "--parts", str(parts)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        summaries.append(json.loads(done.stdout))
+    one, two = summaries
+    assert two["parts"] == 2
+    assert two["final_loss"] == pytest.approx(one["final_loss"], rel=1e-10)
+    assert two["test_acc"] == one["test_acc"]
+    assert min(two["halo_bytes_sent_per_epoch"]) > 0
+    assert one["halo_bytes_sent_per_epoch"] == [0]
+
+
+@pytest.mark.processes
+def test_torchrun_with_the_wrong_number_of_ranks_is_refused_once(capsys, tmp_path):
+    outcome(capsys, "partition", "build", write_npz(tmp_path / "small.npz"), "--parts", 3, "--out", "three")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "gcnsys", "train", "three"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("gcnsys:")]
+    assert said == ["gcnsys: three has 3 parts but 2 ranks were started; start one rank a part"]
+
+
+@pytest.mark.processes
+def test_ranks_that_fail_together_say_one_sentence(tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    command = [sys.executable, "-m", "gcnsys", "train", spec, "--parts", "2", "--lr", "1e30", "--epochs", "9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("gcnsys:")]
+    assert len(said) == 1
+    assert "lower the learning rate" in said[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_building_showing_and_verifying_a_partitioning(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    code, out, _ = outcome(capsys, "partition", "build", spec, "--parts", 3, "--out", "three", "--json")
+    assert code == 0
+    built = json.loads(out)
+    assert built["num_parts"] == 3
+    assert sum(part["inner"] for part in built["parts"]) == 40
+    code, out, _ = outcome(capsys, "partition", "show", "three", "--model", "sage")
+    assert code == 0
+    assert "communication volume" in out
+    assert outcome(capsys, "partition", "verify", "three")[0] == 0
+
+
+def test_expected_traffic_is_what_a_run_sends(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    for extra in ((), ("--inductive",)):
+        outcome(capsys, "partition", "build", spec, "--parts", 2, "--out", "two", "--overwrite", *extra)
+        for options in (("--hidden", 9), ("--hidden", 4, "--layers", 3), ("--first-hop", "off")):
+            _, out, _ = outcome(capsys, "partition", "show", "two", "--json", *options)
+            expected = [rank["halo_bytes_sent_per_epoch"] for rank in json.loads(out)["expected"]]
+            assert expected == sent_bytes("two", options), options
+
+
+def sent_bytes(folder, options):
+    import torch
+
+    from gcnsys.cli.train import configured
+    from gcnsys.partition import Partitioning
+    from gcnsys.runtime import Placement
+    from gcnsys.testing.ranks import run_ranks
+    from gcnsys.train.session import run_part
+
+    asked = parser().parse_args(["train", folder, "--epochs", "1", *map(str, options)])
+    config = configured(asked)
+    placement = Placement(torch.device("cpu"), "gloo")
+    summaries = run_ranks(2, lambda comm: run_part(Partitioning.open(folder), config, comm, placement))
+    return summaries[0]["halo_bytes_sent_per_epoch"]
+
+
+def test_pictures_are_drawn(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    spec = write_npz(tmp_path / "small.npz")
+    outcome(capsys, "train", spec, "--epochs", 3, "--out", "run")
+    assert outcome(capsys, "report", "run", "--out", "pictures")[0] == 0
+    outcome(capsys, "partition", "build", spec, "--parts", 2, "--out", "two")
+    assert outcome(capsys, "partition", "show", "two", "--plot", "parts.png")[0] == 0
+    for path in (tmp_path / "pictures/curves.png", tmp_path / "parts.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_datasets_are_listed_shown_and_converted(capsys, tmp_path):
+    assert "digits" in outcome(capsys, "data", "list")[1]
+    spec = write_npz(tmp_path / "small.npz")
+    for out in ("copy.npz", "copy"):
+        assert outcome(capsys, "data", "convert", spec, out)[0] == 0
+        _, shown, _ = outcome(capsys, "data", "show", out, "--json")
+        assert json.loads(shown)["nodes"] == 40
+    assert "exists" in refused(capsys, "data", "convert", spec, "copy")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(capsys, command):
+    code, out, _ = outcome(capsys, command, "--help")
+    assert code == 0
+    assert len(out.splitlines()) > 5
+
+
+def test_names_that_are_nearly_right_are_suggested(capsys):
+    assert "did you mean 'train'" in refused(capsys, "trian", "digits")
+    assert "did you mean 'digits'" in refused(capsys, "train", "digit")
+    assert "did you mean 'sage'" in refused(capsys, "train", "digits", "--model", "saeg")
+    assert "did you mean 'metis'" in refused(capsys, "train", "digits", "--partition-method", "mettis")
+    assert "did you mean 'epochs'" in refused(capsys, "train", "digits", "--set", "epoch=3")
+    assert "did you mean 'vanilla'" in refused(capsys, "train", "digits", "--method", "vanila")
+
+
+MISTAKES = {
+    "more parts than nodes": (("train", "digits", "--parts", "5000"), "more than the graph's 1797 nodes"),
+    "no parts": (("train", "digits", "--parts", "0"), "parts = '0'"),
+    "dropout of one": (("train", "digits", "--dropout", "1"), "dropout = '1'"),
+    "a word for a number": (("train", "digits", "--epochs", "many"), "epochs = 'many'"),
+    "a split that is too large": (("train", "digits", "--split", "0.9,0.9,0.1"), "at most 1"),
+    "an option nobody knows": (("train", "digits", "--hiden", "4"), "unrecognized arguments"),
+    "nothing to train on": (("train",), "required: DATA"),
+    "a run file that is not there": (("train", "absent.toml"), "absent.toml"),
+    "a file that is not there": (("train", "npz:absent.npz"), "no such file"),
+    "linear layers only": (("train", "digits", "--linear-layers", "2"), "linear_layers must be in 0..1"),
+    "a set without a value": (("train", "digits", "--set", "epochs"), "KEY=VALUE"),
+    "no partitioning": (("partition", "show", "absent"), "not a partitioning"),
+    "no run": (("report", "absent", "--out", "x"), "not a run's folder"),
+    "zero parts to build": (("partition", "build", "digits", "--parts", "0"), "at least 1"),
+    "cuda without a GPU": (("train", "digits", "--device", "cuda"), "no CUDA device"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_gets_one_sentence(capsys, arguments, told):
+    if "cuda" in arguments:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU here")
+    assert told in refused(capsys, *arguments)
+
+
+MASKS = ("train_mask", "val_mask", "test_mask")
+BROKEN = {
+    "no nodes": (
+        {"y": np.zeros(0, int), "x": np.zeros((0, 6)), "edge_index": np.zeros((2, 0), int)}, "no nodes"),
+    "NaN features": ({"x": np.full((40, 6), np.nan)}, "x[0, 0] is nan"),
+    "infinite features": ({"x": np.full((40, 6), np.inf)}, "x[0, 0] is inf"),
+    "features of the wrong shape": ({"x": np.zeros((39, 6))}, "x must have shape [40, F]"),
+    "edges of the wrong shape": ({"edge_index": np.zeros((3, 9), int)}, "edge_index must have shape [2, E]"),
+    "a node that is not there": ({"edge_index": np.array([[0], [40]])}, "names node 40, outside 0..39"),
+    "a label below -1": ({"y": np.full(40, -2)}, "label -2 at node 0"),
+    "labels out of range": ({"y": np.arange(40) * 100}, "out of range"),
+    "no labels": ({"y": np.full(40, -1)}, "no node has a label"),
+    "text for features": ({"x": np.full((40, 6), "a")}, "must hold numbers"),
+    "objects": ({"x": np.full((40, 6), None)}, "pickled"),
+    "features missing": ({"x": None}, "array 'x' is missing"),
+    "too few weights": ({"edge_weight": np.ones(3)}, "edge_weight must have one entry"),
+    "NaN weights": ({"edge_weight": np.full(160, np.nan)}, "edge_weight holds"),
+    "overlapping masks": (
+        {name: np.ones(40, bool) for name in MASKS}, "must not overlap"),
+    "an empty training mask": (
+        {name: np.zeros(40, bool) for name in MASKS}, "selects no labelled"),
+    "one mask of three": ({"train_mask": np.ones(40, bool)}, "give all or none"),
+    "a false claim of symmetry": (
+        {"is_symmetric": np.array(True), "edge_index": np.array([[0], [1]])}, "no counterpart"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["train", "build", "show"])
+@pytest.mark.parametrize(("changes", "told"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_dataset_gets_one_sentence_and_leaves_nothing(capsys, tmp_path, command, changes, told):
+    spec = write_npz(tmp_path / "broken.npz", **changes)
+    arguments = {
+        "train": ("train", spec), "show": ("data", "show", spec),
+        "build": ("partition", "build", spec, "--parts", "2"),
+    }[command]  # fmt: skip
+    sentence = refused(capsys, *arguments)
+    assert told in sentence
+    assert {path.name for path in tmp_path.iterdir()} == {"broken.npz"}
+
+
+@pytest.mark.parametrize("keep", [0, 10, 500, -1])
+def test_a_truncated_archive_gets_one_sentence(capsys, tmp_path, keep):
+    spec = write_npz(tmp_path / "small.npz")
+    content = (tmp_path / "small.npz").read_bytes()
+    (tmp_path / "small.npz").write_bytes(content[:keep])
+    assert "small.npz" in refused(capsys, "train", spec)
+
+
+def test_isolated_nodes_self_loops_and_duplicates_train(capsys, tmp_path):
+    edges = np.array([[0, 0, 0, 1, 2, 2], [1, 1, 1, 1, 3, 2]])
+    spec = write_npz(tmp_path / "odd.npz", edge_index=edges)
+    for model in ("gcn", "sage", "gin"):
+        assert outcome(capsys, "train", spec, "--epochs", 2, "--model", model)[0] == 0
+
+
+def test_negative_degrees_are_refused_on_every_rank(capsys, tmp_path):
+    edges = np.array([[0, 1, 2, 3], [1, 2, 3, 0]])
+    spec = write_npz(tmp_path / "negative.npz", edge_index=edges, edge_weight=np.array([-3.0, 1, 1, 1]))
+    assert "positive weighted degrees" in refused(capsys, "train", spec, "--first-hop", "on")
+    assert "positive weighted degrees" in refused(capsys, "train", spec, "--first-hop", "off")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_never_overwritten_unasked(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    outcome(capsys, "train", spec, "--epochs", 1, "--out", "run")
+    before = (tmp_path / "run/summary.json").read_text()
+    assert "holds a run already" in refused(capsys, "train", spec, "--epochs", 1, "--out", "run")
+    assert (tmp_path / "run/summary.json").read_text() == before
+    assert outcome(capsys, "train", spec, "--epochs", 1, "--out", "run", "--overwrite")[0] == 0
+
+
+def test_asking_for_other_parts_than_a_partitioning_has_is_refused(capsys, tmp_path):
+    outcome(capsys, "partition", "build", write_npz(tmp_path / "small.npz"), "--parts", 2, "--out", "two")
+    assert "has 2 parts" in refused(capsys, "train", "two", "--parts", 3)
+    assert "cut for transductive" in refused(capsys, "train", "two", "--inductive")
+
+
+def test_a_missing_optional_package_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_geometric", None)
+    monkeypatch.setitem(sys.modules, "torch_geometric.datasets", None)
+    assert "pip install 'gcnsys[pyg]'" in refused(capsys, "train", "pyg:Planetoid/Cora")
+
+
+def test_the_version_names_the_kernels(capsys):
+    code, out, _ = outcome(capsys, "--version")
+    assert code == 0
+    assert "kernels: torch" in out
