@@ -195,7 +195,8 @@ def versions() -> dict[str, str]:
 
 
 def share_cores(config: RunConfig) -> None:
-    """Set this rank's number of threads: as configured, or this machine's cores shared out."""
+    """Set this rank's number of threads: as configured, as OMP_NUM_THREADS says, or its share of the cores."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(config.threads or max(1, cores // local))
+    if config.threads or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(config.threads or max(1, cores // local))
