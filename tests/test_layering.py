@@ -7,7 +7,8 @@ PACKAGE = Path(__file__).parents[1] / "gcnsys"
 
 # From the bottom up. A package may import those below it, never beside or above it.
 LAYERS = [
-    {"errors", "registry", "files"},
+    {"errors"},
+    {"registry", "files"},
     {"graph"},
     {"kernels"},
     {"datasets"},

@@ -7,6 +7,7 @@ from typing import Any
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
+from gcnsys.nn import models
 from gcnsys.partition import Partitioning
 from gcnsys.partition.quality import Widths, expected, quality
 from gcnsys.train import RunConfig
@@ -86,7 +87,7 @@ def _described(partitioning: Partitioning, config: RunConfig, output: Output) ->
     widths = Widths.of(
         between, settings.num_convs, narrower=settings.exchange_side == "narrower",
         precomputed=precomputes(config.first_hop, sparse=manifest.sparse_features),
-        sparse=manifest.sparse_features,
+        sparse=manifest.sparse_features, needs_own=models.get(config.model)(1, 1, settings).needs_own,
     )  # fmt: skip
     figures, costs = quality(manifest), expected(manifest, widths)
     output.say(

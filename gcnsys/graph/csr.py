@@ -48,8 +48,13 @@ class CSR:
 
     def rows(self) -> Tensor:
         """The row of every entry, ``[E]``, in the type of ``indices``."""
-        numbers = torch.arange(self.num_rows, dtype=self.indices.dtype)
+        numbers = torch.arange(self.num_rows, dtype=self.indices.dtype, device=self.indices.device)
         return torch.repeat_interleave(numbers, self.indptr.diff(), output_size=self.num_edges)
+
+    def to(self, device: torch.device) -> "CSR":
+        """The same matrix in another memory."""
+        weight = None if self.weight is None else self.weight.to(device)
+        return CSR(self.indptr.to(device), self.indices.to(device), self.num_cols, weight)
 
     def row_sums(self) -> Tensor:
         """The sum of each row's weights, ``[R]`` float64; counts where there are none."""

@@ -42,6 +42,9 @@ class Layout:
     def from_groups(cls, group_of: Tensor, num_groups: int | None = None) -> "Layout":
         """Order nodes by group ``[N]``, then by id."""
         count = num_groups if num_groups is not None else int(group_of.max()) + 1 if group_of.numel() else 0
+        if group_of.numel() and (int(group_of.min()) < 0 or int(group_of.max()) >= count):
+            wrong = int(group_of.min()) if int(group_of.min()) < 0 else int(group_of.max())
+            raise InputError(f"a layout of {count} groups cannot have a group {wrong}")
         sizes = torch.bincount(group_of, minlength=count)
         return cls(torch.argsort(group_of, stable=True), torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]))
 

@@ -7,7 +7,7 @@ sides of the wire, and a run that is resumed goes on with the masks it would hav
 The hash: the four numbers of a row go through the 64-bit finalizer of SplitMix64 into two 32-bit
 words ``a`` and ``b``; an element mixes ``a``, the feature and ``b`` with the 32-bit finalizer of
 MurmurHash3 and is kept if the result, read as a signed number, is at least rate 2^32 - 2^31.
-``tests/test_dropout.py`` repeats it independently with NumPy's unsigned integers.
+``tests/test_kernels.py`` repeats it independently with NumPy's unsigned integers.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _GOLDEN32 = 0x9E3779B1 - 2**32
 _MIX32 = (0x85EBCA6B - 2**32, 0xC2B2AE35 - 2**32)
 
 _CHUNK = 1 << 16
-"""Elements hashed at a time: small enough for the temporaries to stay in the cache."""
+"""Elements hashed at a time on a CPU: few enough for the temporaries to stay in its cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _KeyedDropout(torch.autograd.Function):
         a, b = (word[:, None] for word in row_words(key, node_ids))
         features = torch.arange(first_feature, first_feature + width, dtype=torch.int32, device=x.device)
         mask = torch.empty(x.shape, dtype=torch.bool, device=x.device)
-        step = max(1, _CHUNK // max(1, width))
+        step = max(1, _CHUNK // max(1, width)) if x.device.type == "cpu" else max(1, x.shape[0])
         for start in range(0, x.shape[0], step):
             rows = slice(start, start + step)
             mask[rows] = kept(a[rows], b[rows], features, rate)

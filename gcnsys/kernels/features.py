@@ -42,23 +42,25 @@ class SparseRows:
         return self.pattern.num_rows, self.pattern.num_cols
 
     def to(self, target: torch.device | torch.dtype) -> "SparseRows":
-        """The same values on another device or of another type (indices follow on use)."""
-        permutation = self.permutation.to(target) if isinstance(target, torch.device) else self.permutation
-        return replace(self, values=self.values.to(target), permutation=permutation)
+        """The same rows on another device, or their values of another type."""
+        if isinstance(target, torch.dtype):
+            return replace(self, values=self.values.to(target))
+        moved = self.pattern.to(target), self.values.to(target), self.flipped.to(target)
+        return SparseRows(*moved, self.permutation.to(target))
 
     def take_rows(self, rows: Tensor) -> "SparseRows":
-        """Some of the rows, in the given order."""
+        """Some of the rows, in the given order; in host memory."""
         pattern = self.pattern
-        whole = CSR(pattern.indptr, pattern.indices, pattern.num_cols, self.values.cpu())
-        return SparseRows.from_csr(whole.take_rows(rows)).to(self.values.device)
+        whole = CSR(pattern.indptr, pattern.indices, pattern.num_cols, self.values)
+        return SparseRows.from_csr(whole.take_rows(rows))
 
     def dropped(self, key: DropoutKey, node_ids: Tensor, rate: float) -> "SparseRows":
         """Keyed dropout over the stored entries: the mask that the dense rows would get."""
         if rate == 0:
             return self
-        rows = self.pattern.rows().long().to(self.values.device)
+        rows = self.pattern.rows().long()
         a, b = row_words(key, node_ids)
-        features = self.pattern.indices.to(self.values.device, torch.int32)
+        features = self.pattern.indices.to(torch.int32)
         mask = kept(a[rows], b[rows], features, rate)
         return replace(self, values=(self.values * mask).mul_(1 / (1 - rate)))
 

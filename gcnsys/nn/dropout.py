@@ -43,7 +43,7 @@ class KeyedDropout(nn.Module):
         return self._dropped(x, node_ids)
 
     def _dropped(self, x: Tensor, node_ids: Tensor, first_feature: int = 0) -> Tensor:
-        return keyed_dropout(x, self.key, node_ids.to(x.device), self.rate, first_feature=first_feature)
+        return keyed_dropout(x, self.key, node_ids, self.rate, first_feature=first_feature)
 
 
 def set_dropout_epoch(model: nn.Module, *, seed: int, epoch: int) -> None:

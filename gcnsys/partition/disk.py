@@ -104,7 +104,7 @@ class Partitioning:
         """Map one part into memory.
 
         Raises:
-            DamagedFileError: a file is missing, or an array is not of the size the manifest says.
+            DamagedFileError: a file is missing, or an array is not of the size or type the manifest says.
         """
         graph, exchange, nodes = (self._arrays(rank, name) for name in (GRAPH, EXCHANGE, NODES))
         plan = ExchangePlan(
@@ -141,7 +141,8 @@ class Partitioning:
             )
         arrays = load_arrays(path, name=str(path))
         for key, about in entry.arrays.items():
-            if key not in arrays or list(arrays[key].shape) != about["shape"]:
+            found = arrays.get(key)
+            if found is None or _looks(found) != (about["dtype"], about["shape"]):
                 raise DamagedFileError(
                     f"{path}: array {key!r} is not as the manifest says; "
                     f"look with: gcnsys partition verify {self.folder}"
@@ -171,6 +172,10 @@ class Partitioning:
             relative = path.relative_to(self.folder).as_posix()
             if path.is_file() and relative not in known:
                 yield relative, f"{path}: not part of this partitioning; remove it"
+
+
+def _looks(array: Tensor) -> tuple[str, list[int]]:
+    return str(array.dtype).removeprefix("torch."), list(array.shape)
 
 
 def _csr(arrays: Mapping[str, Tensor], name: str, num_cols: int) -> CSR:

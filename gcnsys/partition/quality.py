@@ -9,22 +9,25 @@ from gcnsys.partition.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """What crosses the wire in each layer, as :mod:`gcnsys.nn.conv` decides it.
+    """What crosses the wire and what is held in each layer, as :mod:`gcnsys.nn.conv` decides it.
 
     Attributes:
         features: width of rows that cross forward, one a layer; 0: nothing does.
         gradients: width of gradients that cross backward, one a layer.
-        held: floats kept for each inner node from forward to backward.
+        inputs: floats made of each inner node's dense features, besides the features themselves.
+        hidden: floats kept of each inner node's hidden rows from forward to backward.
     """
 
     features: tuple[int, ...]
     gradients: tuple[int, ...]
-    held: int
+    inputs: float
+    hidden: int
 
     @classmethod
     def of(
-        cls, widths: list[int], num_convs: int, *, precomputed: bool, sparse: bool, narrower: bool
-    ) -> "Widths":
+        cls, widths: list[int], num_convs: int, *,
+        precomputed: bool, sparse: bool, narrower: bool, needs_own: bool,
+    ) -> "Widths":  # fmt: skip
         """From the widths between layers, the input's and the number of classes included."""
         features, gradients = [], []
         for number, (wide_in, wide_out) in enumerate(pairwise(widths[: num_convs + 1])):
@@ -34,7 +37,10 @@ class Widths:
             features.append(0 if number == 0 and precomputed else crossing)
             # The gradient of constant inputs is never asked for.
             gradients.append(features[-1] if number or projected else 0)
-        return cls(tuple(features), tuple(gradients), sum(widths[1:]) * 3)
+        # A dropped copy and its mask of a byte an element; precomputed, also the neighbours' rows.
+        dropped = 1.25 * (2 if precomputed and needs_own else 1)
+        inputs = 0.0 if sparse else widths[0] * (dropped + precomputed)
+        return cls(tuple(features), tuple(gradients), inputs, 3 * sum(widths[1:]))
 
 
 def quality(manifest: Manifest) -> dict[str, float]:
@@ -56,23 +62,25 @@ def _balance(loads: list[int]) -> float:
 def expected(manifest: Manifest, widths: Widths, *, itemsize: int = 4) -> list[dict[str, Any]]:
     """Bytes a rank sends in a training epoch, and about how much memory its arrays take.
 
-    Traffic is exact. Memory counts edges (twice, for both directions), features, activations and
-    exchange buffers; the interpreter and its libraries (about 300 MB) come on top.
+    Traffic is exact. Memory counts the part's files, edge values and the transposed halo, inputs,
+    activations and exchange buffers; the interpreter and its libraries (about 300 MB) come on top.
     """
     costs: list[dict[str, Any]] = []
-    for part in manifest.parts:
-        halo = part.halo
-        sends = part.boundary
+    for rank, part in enumerate(manifest.parts):
+        sends, halo = part.boundary, part.halo
         if manifest.inductive:
             sends = sum(part.train_sends)
-            halo = sum(other.train_sends[len(costs)] for other in manifest.parts)
+            halo = sum(sender.train_sends[rank] for sender in manifest.parts)
         forward = sends * sum(widths.features) * itemsize
         backward = halo * sum(widths.gradients) * itemsize
-        edges = (part.inner_edges + part.halo_edges) * 2 * (4 + itemsize)
-        nodes = part.inner * (manifest.num_features * (0 if manifest.sparse_features else 2) + widths.held)
-        buffers = (part.boundary + part.halo) * max((*widths.features, 1)) * itemsize
+        folder = f"part-{rank:05d}/"
+        files = sum(entry.size for name, entry in manifest.files.items() if name.startswith(folder))
+        flipped = part.halo_edges + (0 if manifest.symmetric else part.inner_edges)
+        edges = (part.inner_edges + part.halo_edges) * itemsize + flipped * (4 + itemsize)
+        nodes = part.inner * (widths.inputs + widths.hidden) * itemsize
+        buffers = 2 * (part.boundary + part.halo) * max(widths.features) * itemsize
         costs.append({
             "halo_bytes_sent_per_epoch": forward + backward,
-            "memory_bytes": edges + nodes * itemsize + buffers,
+            "memory_bytes": round(files + edges + nodes + buffers),
         })  # fmt: skip
     return costs

@@ -23,12 +23,15 @@ class PartBlock(ScaledBlock):
     Args:
         graph: this rank's share.
         comm: the ranks that hold the other shares, in the order of the parts.
+        device: of the rows that will come; None: the CPU.
     """
 
-    def __init__(self, graph: PartGraph, comm: Comm) -> None:
+    def __init__(self, graph: PartGraph, comm: Comm, device: torch.device | None = None) -> None:
         in_weight = graph.inner.row_sums() + graph.halo.row_sums()
-        super().__init__(graph.inner_ids, graph.inner_ids, in_weight, graph.degrees)
+        ids = graph.inner_ids.to(device)
+        super().__init__(ids, ids, in_weight, graph.degrees)
         self.graph, self.plan, self.comm = graph, graph.plan, comm
+        self.send_rows = graph.plan.send_rows.to(device)
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
         self.halo = Matrix(graph.halo)
 
@@ -46,8 +49,7 @@ class PartBlock(ScaledBlock):
 
     def send(self, x: Tensor) -> Flight:
         """Start ``X S x``: boundary rows leave for the halos they lie in."""
-        plan = self.plan
-        return self.comm.swap(x[plan.send_rows.to(x.device)], plan.send_counts, plan.recv_counts)
+        return self.comm.swap(x[self.send_rows], self.plan.send_counts, self.plan.recv_counts)
 
     def send_back(self, halo: Tensor) -> Flight:
         """Start ``X^T g``: halo rows return to their owners."""
@@ -56,7 +58,7 @@ class PartBlock(ScaledBlock):
     def scatter(self, returned: Tensor, out: Tensor) -> Tensor:
         """Add ``S^T r``: what came back, ``[B, F]``, onto the rows it belongs to."""
         # A boundary row sent to two peers gets two gradients: add, never assign.
-        return out.index_add_(0, self.plan.send_rows.to(out.device), returned)
+        return out.index_add_(0, self.send_rows, returned)
 
 
 class _ExchangedSum(torch.autograd.Function):

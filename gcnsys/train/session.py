@@ -152,6 +152,7 @@ def _summary(
     # The first epoch allocates and warms caches: it is left out where there are others.
     timed = epochs[1:] or epochs
     own = {
+        "seconds_total": seconds,
         "epoch_seconds_median": statistics.median(epoch.seconds for epoch in timed),
         "compute_seconds_median": statistics.median(epoch.compute_seconds for epoch in timed),
         "comm_seconds_median": statistics.median(epoch.comm_seconds for epoch in timed),
@@ -164,7 +165,8 @@ def _summary(
     }
     ranks = [json.loads(text) for text in comm.texts(json.dumps(own))]
     lists = {key: [rank[key] for rank in ranks] for key in own}
-    medians = {key: max(lists.pop(key)) for key in list(lists) if key.endswith("_median")}
+    # The slowest rank's time is everybody's.
+    slowest = {key: max(lists.pop(key)) for key in list(lists) if "seconds" in key}
     return {
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
@@ -174,7 +176,7 @@ def _summary(
         "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
         "best_val_acc": chosen.scores["val"].accuracy,
         "test_acc_at_best_val": chosen.scores["test"].accuracy,
-        "final_loss": epochs[-1].loss, **medians, **lists, "seconds_total": seconds, "seed": config.seed,
+        "final_loss": epochs[-1].loss, **slowest, **lists, "seed": config.seed,
         "kernels": kernels.NAME, "partitioning": manifest.fingerprint, "versions": versions(),
     }  # fmt: skip
 
@@ -195,7 +197,7 @@ def versions() -> dict[str, str]:
 
 
 def share_cores(config: RunConfig) -> None:
-    """Set this rank's number of threads: as configured, as OMP_NUM_THREADS says, or its share of the cores."""
+    """Set the number of threads: as configured, as OMP_NUM_THREADS says, or a share of the cores."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     cores = len(os.sched_getaffinity(0))
     if config.threads or "OMP_NUM_THREADS" not in os.environ:

@@ -52,8 +52,8 @@ def views(
     """
     with comm.agreed():
         on = precomputes(choice, sparse=isinstance(part.nodes.x, SparseRows))
-    whole = PartBlock(part.whole, comm)
-    training = whole if part.training_rows is None else PartBlock(part.training, comm)
+    whole = PartBlock(part.whole, comm, device)
+    training = whole if part.training_rows is None else PartBlock(part.training, comm, device)
     with comm.agreed():  # a degree that is not positive may lie on one rank only
         like = torch.empty(0, dtype=dtype, device=device)
         whole.prepare(model.first.aggregation, like)
@@ -65,7 +65,7 @@ def views(
     evaluation = View((whole,) * model.num_blocks, _inputs(whole, model, x, on=on), y, rows)
     if part.training_rows is None:
         return evaluation, evaluation
-    taken = _taken(x, part.training_rows)
+    taken = _taken(part.nodes.x, part.training_rows).to(dtype).to(device)
     # Induced on training nodes, every inner row is one.
     everyone = {"train": torch.arange(part.training_rows.numel(), device=device)}
     inputs = _inputs(training, model, taken, on=on)
@@ -84,4 +84,4 @@ def _inputs(
 
 
 def _taken(x: Tensor | SparseRows, rows: Tensor) -> Tensor | SparseRows:
-    return x.take_rows(rows) if isinstance(x, SparseRows) else x[rows.to(x.device)]
+    return x.take_rows(rows) if isinstance(x, SparseRows) else x[rows]
