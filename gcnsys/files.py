@@ -56,6 +56,14 @@ def write_json(path: Path, value: Any) -> None:
     write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Flush a file that was filled under a temporary name beside ``path``, and give it that name."""
+    temporary.chmod(0o644)
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Fill a temporary folder that becomes ``path`` when the block ends, or vanishes if it raises.
@@ -164,7 +172,12 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any] | Tensor])
         name: np.ascontiguousarray(array.numpy() if isinstance(array, Tensor) else array)
         for name, array in arrays.items()
     }
-    save_file(plain, path)
+    try:
+        save_file(plain, path)
+    except safetensors.SafetensorError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error}); free space or choose another place"
+        ) from error
     about = {
         name: {"dtype": str(array.dtype), "shape": list(array.shape), "crc32": checksum(array)}
         for name, array in plain.items()

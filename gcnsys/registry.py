@@ -19,8 +19,9 @@ T = TypeVar("T")
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name nobody knows, with the nearest one that somebody does."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? Known: " if near else "known: "
+    spelled = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.4)
+    hint = f"did you mean {spelled[near[0]]!r}? Known: " if near else "known: "
     return UnknownNameError(f"unknown {kind} {name!r}; {hint}{', '.join(known)}")
 
 

@@ -12,6 +12,7 @@ from gcnsys.cli.output import Output
 from gcnsys.datasets import Dataset, load, loaders
 from gcnsys.datasets.npz import save
 from gcnsys.datasets.spec import canonical
+from gcnsys.datasets.synthetic import write_npy
 from gcnsys.graph import CSR
 from gcnsys.train import RunConfig
 
@@ -117,16 +118,9 @@ def _convert(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     kind, _, argument = canonical(options.spec).partition(":")
     with output.working():
         if kind == "synthetic" and options.out.suffix != ".npz" and not chosen(options):
-            _stream(argument, options.out, overwrite=options.overwrite)
+            # Too large to hold, perhaps: made in place.
+            write_npy(argument, options.out, overwrite=options.overwrite)
         else:
             save(_loaded(options), options.out, overwrite=options.overwrite)
     output.say(f"wrote {options.out}")
     return {"out": str(options.out)}
-
-
-def _stream(argument: str, out: Path, *, overwrite: bool) -> None:
-    from gcnsys.datasets.synthetic import write_npy
-    from gcnsys.files import new_folder
-
-    with new_folder(out, overwrite=overwrite) as folder:
-        write_npy(argument, folder)

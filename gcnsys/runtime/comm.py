@@ -6,6 +6,7 @@ threads in a test.
 """
 
 import contextlib
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -86,6 +87,15 @@ class Comm:
         self.rank, self.size = group.rank(), group.size()
         self.traffic = Traffic()
 
+    def close(self) -> None:
+        """Let go of the group.
+
+        Its last owner joins the backend's threads. Left to the interpreter's exit, a thread that still
+        holds the tensors of the last message would ask for the lock of an interpreter that is
+        gone, which ends the process by SIGABRT now and then.
+        """
+        del self.group
+
     @contextlib.contextmanager
     def timed(self, kind: Kind) -> Iterator[None]:
         """Charge the time a block takes to this kind of traffic."""
@@ -94,9 +104,10 @@ class Comm:
             yield
         except RuntimeError as error:
             # A peer that is gone shows as a reset or timed-out connection on whatever we wait for.
+            cause = re.sub(r"^\[[^]]*\] ", "", str(error).splitlines()[0]).split(". ")[0]
             raise PeerError(
-                f"rank {self.rank} lost contact with another rank during a {kind} exchange "
-                f"({str(error).splitlines()[0]}); the first rank that failed has said why"
+                f"lost contact with another rank during a {kind} exchange ({cause}); the rank that failed "
+                f"first says why"
             ) from error
         finally:
             self.traffic.seconds[kind] += time.perf_counter() - began
@@ -174,6 +185,8 @@ class Comm:
             yield
         except GcnsysError as error:
             problem = error
+        except OSError as error:
+            problem = InputError(f"{error.filename}: {error.strerror}; free space or choose another place")
         told = self.texts(f"{problem.exit_code} {problem}" if problem else "")
         failed = [(rank, text) for rank, text in enumerate(told) if text]
         if not failed:

@@ -88,9 +88,10 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
             f"rank {rank} of {size} could not join the others at "
             f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')} ({str(error).splitlines()[0]})"
         ) from error
+    assert dist.group.WORLD is not None
+    comm = Comm(dist.group.WORLD, wire=placement.wire)
     try:
-        group = dist.group.WORLD
-        assert group is not None
-        yield Comm(group, wire=placement.wire), placement
+        yield comm, placement
     finally:
+        comm.close()
         dist.destroy_process_group()

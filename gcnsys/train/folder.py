@@ -6,7 +6,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.files import save_arrays, write, write_json
+from gcnsys.files import move_into_place, save_arrays, write, write_json
 from gcnsys.train.config import RunConfig
 
 CONFIG, METRICS, SUMMARY = "config.toml", "metrics.jsonl", "summary.json"
@@ -79,7 +78,7 @@ class RunFolder:
         """Write ``NAME.safetensors`` whole or not at all."""
         temporary = self.path / f".{name}.safetensors.tmp"
         save_arrays(temporary, {key: tensor.detach().cpu() for key, tensor in state.items()})
-        os.replace(temporary, self.path / f"{name}.safetensors")
+        move_into_place(temporary, self.path / f"{name}.safetensors")
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""

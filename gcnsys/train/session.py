@@ -104,8 +104,9 @@ def run_part(
         model, training, evaluation, Task(manifest.multilabel), optimizer, comm,
         seed=config.seed, scheduler=scheduler,
     )  # fmt: skip
-    if folder is not None and comm.rank == 0:
-        folder.start()
+    with comm.agreed():
+        if folder is not None and comm.rank == 0:
+            folder.start()
     epochs, best, last = _loop(trainer, model, config, folder if comm.rank == 0 else None, watch)
     if folder is not None and comm.rank == 0:
         folder.save_weights("final", model.state_dict())
