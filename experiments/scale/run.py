@@ -1,0 +1,76 @@
+"""Make, cut and train the Reddit-like graph; report seconds and peak memory of each step."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.machine import machine, packages
+
+GIB = 2**30
+
+
+def timed(*arguments: object) -> tuple[dict[str, Any], dict[str, float]]:
+    """Run a gcnsys command; its JSON result, and its wall seconds and peak memory."""
+    command = [sys.executable, "-m", "gcnsys", *map(str, arguments), "--json"]
+    print("$ gcnsys", *arguments, file=sys.stderr, flush=True)
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    if process.returncode:
+        raise SystemExit(f"gcnsys {arguments[0]} failed with code {process.returncode}")
+    cost = {"seconds": time.perf_counter() - began, "peak_gib": usage.ru_maxrss * 1024 / GIB}
+    return json.loads(said), cost
+
+
+def measured(nodes: int, edges: int, folder: Path) -> dict[str, Any]:
+    """All steps for P = 2 and 4."""
+    graph = folder / "graph"
+    spec = f"synthetic:reddit,nodes={nodes},edges={edges}"
+    _, made = timed("data", "convert", spec, graph)
+    result: dict[str, Any] = {"graph": {"spec": spec}, "make": made}
+    for parts in (2, 4):
+        cut = folder / f"cut-{parts}"
+        built, cost = timed("partition", "build", f"npy:{graph}", "--parts", parts, "--out", cut)
+        summary, _ = timed(
+            "train", cut, "--model", "sage", "--hidden", 64, "--epochs", 3, "--out", folder / f"run-{parts}"
+        )
+        peaks = [peak / GIB for peak in summary["peak_rss_bytes"]]
+        result[f"P={parts}"] = {
+            "cut": cost | {"of_which_metis_seconds": built["seconds"]["cut"]},
+            "volume_rows": built["volume"], "edge_cut": built["edge_cut"],
+            "train": {
+                "seconds": summary["seconds_total"], "epoch_seconds": summary["epoch_seconds_median"],
+                "peak_gib_per_rank": peaks, "peak_gib_together": sum(peaks),
+                "final_loss": summary["final_loss"],
+            },
+        }  # fmt: skip
+    return result
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__)
+    cli.add_argument("--nodes", type=int, default=233_000)
+    cli.add_argument("--edges", type=int, default=57_300_000, help="undirected")
+    cli.add_argument("--out", type=Path, help="write the result here, too")
+    options = cli.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measured(options.nodes, options.edges, Path(folder))
+    result |= {"machine": machine(), "versions": packages()}
+    text = json.dumps(result, indent=1)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
