@@ -65,16 +65,23 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 
 @contextmanager
-def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator[Path]:
     """Fill a temporary folder that becomes ``path`` when the block ends, or vanishes if it raises.
 
+    Args:
+        path: where it will be.
+        holding: a file that every such folder holds; one without it is never overwritten.
+        overwrite: replace what is there.
+
     Raises:
-        InputError: ``path`` exists and may not be overwritten, or is not a folder.
+        InputError: ``path`` exists and may not be overwritten.
     """
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another --out or pass --overwrite")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is not a folder; choose another --out")
+    if path.exists() and any(path.iterdir()) and not (path / holding).exists():
+        raise InputError(f"{path} holds something else (there is no {holding}); choose another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:

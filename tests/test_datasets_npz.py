@@ -219,6 +219,13 @@ def test_numbers_of_any_type_become_float32_features(dtype):
     assert found.tolist() == x.astype(float).tolist()
 
 
+def test_arrays_that_may_not_be_written_are_copied():
+    x = np.ones((5, 3), np.float32)
+    x.flags.writeable = False
+    dataset(x=x).x.zero_()
+    assert x.all()
+
+
 @pytest.mark.parametrize("dtype", ["i1", "i2", ">i8", "u2", "u8"])
 def test_labels_of_any_integer_type_become_int64(dtype):
     y = np.array([0, 1, 2, 0, 1]).astype(dtype)
@@ -643,8 +650,8 @@ def test_negative_features_count_by_their_absolute_value():
 
 
 def test_sparse_rows_are_divided_as_dense_ones_are():
-    sparse = normalized(Dataset.from_arrays("five", sparse_arrays()), "row").x
-    full = Dataset.from_arrays("five", sparse_arrays()).x.to_scipy().toarray()
+    found = Dataset.from_arrays("five", sparse_arrays(x_data=np.array([0.1, 0.2, 0.3, -4, 5])))
+    sparse, full = normalized(found, "row").x, found.x.to_scipy().toarray()
     dense = normalized(dataset(x=full), "row").x
     assert isinstance(sparse, CSR)
     np.testing.assert_allclose(sparse.to_scipy().toarray(), dense.numpy(), rtol=1e-6)

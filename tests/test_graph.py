@@ -77,6 +77,13 @@ def test_a_flag_that_says_symmetric_is_taken_where_it_is_true(graph):
     assert flagged.is_symmetric
 
 
+@given(graphs(directed=False))
+def test_a_flag_that_says_directed_is_not_questioned(graph):
+    pairs = graph.edge_index()
+    flagged = Graph.from_edge_index(pairs, num_nodes=graph.num_nodes, weight=graph.weight, is_symmetric=False)
+    assert not flagged.is_symmetric
+
+
 @given(edge_lists(signed=True))
 def test_symmetrized_adds_the_reverse_of_every_edge(edges):
     full = expected(edges)
@@ -283,7 +290,7 @@ BAD_MATRICES = {
     "wrong end": (two_columns([0, 2], [0]), r"run from 0 to 1, they run over \[0, 2\]"),
     "wrong start": (two_columns([1, 1], [0]), r"run from 0 to 1, they run over \[1, 1\]"),
     "decreasing": (two_columns([0, 2, 1, 2], [0, 1]), "row offsets decrease"),
-    "column too large": (two_columns([0, 1], [2]), r"column 2, outside 0\.\.1"),
+    "column too large": (two_columns([0, 2], [0, 2]), r"column 2, outside 0\.\.1"),
     "negative column": (two_columns([0, 1], [-1]), r"column -1, outside 0\.\.1"),
     "too few values": (two_columns([0, 1], [0], [1.0, 1.0]), r"1 entries need as many values.*\[2\]"),
     "not finite": (two_columns([0, 1], [0], [torch.inf]), "a value is NaN or infinite"),
@@ -312,6 +319,12 @@ def test_node_numbers_may_be_of_any_integer_type(dtype):
 def test_columns_are_stored_in_32_bits_and_offsets_in_64():
     adjacency = toy.house().adjacency
     assert (adjacency.indices.dtype, adjacency.indptr.dtype) == (torch.int32, torch.int64)
+
+
+def test_all_of_a_matrix_moves_to_another_memory():
+    moved = GRAPHS_TO_CONVERT["weighted"].adjacency.to(torch.device("meta"))
+    assert {moved.indptr.device.type, moved.indices.device.type, moved.weight.device.type} == {"meta"}
+    assert toy.house().adjacency.to(torch.device("meta")).weight is None
 
 
 def test_numbers_beyond_32_bits_get_64():

@@ -231,8 +231,13 @@ def weighted(*weight):
 @pytest.mark.parametrize("norm", ["symmetric", "out-in"])
 @pytest.mark.parametrize("weight", [-1.0, -2.0])
 def test_gcn_refuses_a_degree_that_is_not_positive(norm, weight):
-    with pytest.raises(InputError, match=f"positive weighted degrees, but row 0 has {weight + 1:g}: remove"):
+    with pytest.raises(InputError, match=f"positive weighted degrees, but node 0 has {weight + 1:g}: remove"):
         weighted(1.0, weight, 1.0).gcn(torch.ones(3, 1), norm)
+
+
+def test_the_first_row_whose_degree_is_not_positive_is_named():
+    with pytest.raises(InputError, match=r"but row 1 has -1: remove"):
+        weighted(-3.0, -0.5, 1.0).gcn(torch.ones(3, 1))
 
 
 def test_out_in_refuses_a_sender_whose_degree_is_not_positive():
@@ -243,8 +248,22 @@ def test_out_in_refuses_a_sender_whose_degree_is_not_positive():
 
 
 def test_mean_refuses_weights_that_add_up_to_less_than_nothing():
-    with pytest.raises(InputError, match="row 1 has a negative sum: use sum or other weights"):
+    with pytest.raises(InputError, match="node 1 has a negative sum: use sum or other weights"):
         weighted(1.0, 1.0, -3.0).mean(torch.ones(3, 1))
+
+
+BAD_FOR = {"mean": (1.0, 1.0, -3.0), "gcn": (1.0, -2.0, 1.0), "gcn:symmetric": (1.0, -2.0, 1.0)}
+BAD_FOR["gcn:out-in"] = (5.0, 1.0, -3.0)
+
+
+@pytest.mark.parametrize("aggregation", BAD_FOR)
+def test_weights_that_an_aggregation_refuses_are_refused_ahead_of_its_use(aggregation):
+    with pytest.raises(InputError, match=r"weights"):
+        weighted(*BAD_FOR[aggregation]).prepare(aggregation, torch.ones(3, 1))
+
+
+def test_an_aggregation_that_takes_any_weight_needs_no_preparation():
+    weighted(1.0, -2.0, -3.0).prepare("sum", torch.ones(3, 1))
 
 
 def test_sum_takes_negative_weights():

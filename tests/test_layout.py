@@ -1,5 +1,7 @@
 """Node orders cut into groups."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,13 @@ def test_edges_inside_are_those_between_nodes_of_one_group(drawn):
     graph, group_of, num_groups = drawn
     inside = sum(int(group_of[src] == group_of[dst]) for src, dst in graph.edge_index().t().tolist())
     assert Layout.from_groups(group_of, num_groups).edges_inside(graph) == inside
+
+
+def test_ids_ascend_within_large_groups():
+    group_of = torch.from_numpy(np.random.default_rng(0).integers(0, 3, 1000))
+    layout = Layout.from_groups(group_of)
+    for low, high in pairwise(layout.group_ptr.tolist()):
+        assert bool((layout.order[low:high].diff() > 0).all())
 
 
 def test_groups_may_be_empty_at_either_end():

@@ -54,6 +54,10 @@ def same(one, other):
         return False
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, SparseRows):
+        return same((one.pattern, one.values), (other.pattern, other.values))
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
     if dataclasses.is_dataclass(one):
         names = [field.name for field in dataclasses.fields(one)]
         return all(same(getattr(one, name), getattr(other, name)) for name in names)
@@ -365,6 +369,13 @@ def test_the_digest_of_a_graph_tells_weights_apart():
     assert len(digests) == 4
 
 
+def test_the_digest_of_a_graph_sees_its_first_edge():
+    made = [
+        type(toy.house()).from_edge_index(torch.tensor([[first], [3]]), num_nodes=4) for first in range(3)
+    ]
+    assert len({build_module.graph_digest(graph) for graph in made}) == 3
+
+
 def test_what_exists_is_not_built_over(tmp_path):
     build(small_dataset(), Cutting(2, "random"), tmp_path / "parts")
     before = {path: path.read_bytes() for path in files_of(tmp_path)}
@@ -512,6 +523,15 @@ def test_a_file_is_flushed_before_it_takes_its_name(tmp_path, monkeypatch):
         )
     files.write(tmp_path / "file", b"content")
     assert done == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.usefixtures("private_umask")
+def test_a_file_that_moves_into_its_place_replaces_what_is_there(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / ".file.tmp").write_text("new")
+    files.move_into_place(tmp_path / ".file.tmp", tmp_path / "file")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "new")]
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
 
 
 def test_json_is_written_as_json(tmp_path):

@@ -113,6 +113,14 @@ def test_parts_are_what_sets_and_loops_say(drawn):
         check(part, Expected(edges, part_of, num_parts, part.rank, range(graph.num_nodes)), edges)
 
 
+def test_ids_ascend_within_large_parts():
+    graph = toy.grid(40, 25)
+    assignment = assign(graph, "random", Request(3))
+    for part in cut(graph, assignment):
+        assert part.inner_ids.tolist() == torch.nonzero(assignment == part.rank).flatten().tolist()
+        assert all(bool((ids.diff() > 0).all()) for ids in part.halo_ids.split(list(part.plan.recv_counts)))
+
+
 @given(cuts())
 def test_a_receiver_finds_rows_in_the_order_they_are_sent(drawn):
     parts = cut(*drawn)

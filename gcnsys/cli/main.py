@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gcnsys import __version__, kernels
 from gcnsys.cli import data, partition, report, train
@@ -19,6 +19,17 @@ from gcnsys.registry import unknown
 from gcnsys.train.folder import plain
 
 COMMANDS = {"data": data, "partition": partition, "train": train, "report": report}
+
+
+class Version(argparse.Action):
+    """Prints the version; looks for the kernels only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **options)
+
+    def __call__(self, *_: Any) -> NoReturn:
+        print(f"gcnsys {__version__} (kernels: {kernels.name()})")
+        raise SystemExit(0)
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,8 +48,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train graph convolutional networks on a whole graph, cut into parts.",
         epilog="example: gcnsys train digits --parts 2",
     )
-    kernel_line = f"gcnsys {__version__} (kernels: {kernels.NAME})"
-    top.add_argument("--version", action="version", version=kernel_line)
+    top.add_argument("--version", action=Version, help="print the version and which kernels run")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS.values():
         module.add(subparsers)
@@ -52,12 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        print(f"gcnsys: {unknown('command', arguments[0], COMMANDS)}", file=sys.stderr)
-        return 2
-    options = parser().parse_args(arguments)
-    output = Output(json=options.json)
+    output = Output(json="--json" in arguments)
     try:
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+            raise unknown("command", arguments[0], COMMANDS)
+        options = parser().parse_args(arguments)
         result = options.run(options, output)
     except GcnsysError as error:
         output.problem(str(error), everywhere=error.everywhere)

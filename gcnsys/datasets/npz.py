@@ -1,6 +1,5 @@
 """``npz:PATH`` and ``npy:DIR``: arrays on disk, never pickled objects."""
 
-import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ import numpy as np
 
 from gcnsys.datasets.dataset import Dataset
 from gcnsys.errors import DamagedFileError, InputError
-from gcnsys.files import new_folder
+from gcnsys.files import move_into_place, new_folder
 
 NAMES = (
     "edge_index", "edge_weight", "is_symmetric", "x", "x_indptr", "x_indices", "x_data", "x_shape",
@@ -92,17 +91,19 @@ def save(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     """Write a dataset: an ``.npz`` file if ``path`` ends so, else a folder of ``.npy`` files."""
     arrays = dataset.to_arrays()
     if path.suffix != ".npz":
-        with new_folder(path, overwrite=overwrite) as folder:
+        with new_folder(path, holding="edge_index.npy", overwrite=overwrite) as folder:
             for name, array in arrays.items():
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
         return
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another name or pass --overwrite")
-    with new_folder(path.with_name(path.name + ".parts"), overwrite=True) as folder:
-        np.savez_compressed(folder / path.name, **arrays)  # type: ignore[arg-type]
-    finished = path.with_name(path.name + ".parts")
-    (finished / path.name).replace(path)
-    shutil.rmtree(finished)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp.npz")
+    try:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        move_into_place(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _existing(argument: str, usage: str) -> Path:

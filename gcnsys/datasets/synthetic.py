@@ -56,7 +56,7 @@ def write_npy(argument: str, folder: Path, *, overwrite: bool = False) -> None:
         InputError: the folder exists, or the disk has too little room.
     """
     plan = recipe(argument)
-    with new_folder(folder, overwrite=overwrite) as home:
+    with new_folder(folder, holding="edge_index.npy", overwrite=overwrite) as home:
         # A disk that fills up under a memory map would kill the process without a word.
         _check_room(plan, shutil.disk_usage(home).free, str(folder), "free disk")
         arrays: dict[str, Array] = {

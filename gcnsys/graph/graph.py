@@ -56,7 +56,7 @@ class Graph:
         """Build from ``[2, E]`` pairs (source, destination) in any order.
 
         Equal pairs become one edge, their weights added. ``is_symmetric`` is found out where it
-        is not given, and checked where it is.
+        is not given; True is checked, False is taken as it is.
 
         Raises:
             InputError: the shape is wrong, a node is outside ``0..num_nodes - 1``, or a weight

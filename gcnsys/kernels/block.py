@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
+from gcnsys.kernels.backend import summed
 from gcnsys.kernels.matrix import Matrix
 
 Norm = Literal["symmetric", "out-in"]
@@ -46,8 +47,12 @@ class Degrees:
         """Those of the given rows."""
         return Degrees(self.into[nodes], self.out_of[nodes], self.added_loop[nodes])
 
-    def scales(self, norm: Norm) -> tuple[Tensor, Tensor]:
+    def scales(self, norm: Norm, ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What a receiver and a sender multiply by in the normalized sum.
+
+        Args:
+            norm: which degree counts for senders.
+            ids: ``[n]`` global ids of the nodes, for messages; None: not looked at.
 
         Raises:
             InputError: a degree is not positive, which only negative weights can bring about.
@@ -55,10 +60,11 @@ class Degrees:
         senders = self.into if norm == "symmetric" else self.out_of
         for degree in (self.into, senders):
             if bool((degree <= 0).any()):
-                node = int(torch.nonzero(degree <= 0)[0])
+                row = int(torch.nonzero(degree <= 0)[0])
                 raise InputError(
-                    f"gcn normalization needs positive weighted degrees, but row {node} has "
-                    f"{float(degree[node]):g}: remove its negative edge weights or use another model"
+                    f"gcn normalization needs positive weighted degrees, but node "
+                    f"{row if ids is None else int(ids[row])} has {float(degree[row]):g}: remove its "
+                    f"negative edge weights or use another model"
                 )
         return self.into.rsqrt(), senders.rsqrt()
 
@@ -106,28 +112,57 @@ class Block(ABC):
         return x if x.shape[0] == self.output_ids.numel() else x[: self.output_ids.numel()]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Scales:
+    """Diagonals around a sum: ``y = row * (A (column * x)) + own * x``.
+
+    Attributes:
+        row: ``[D]``, or None: 1.
+        column: ``[S]`` of the source rows held here, or None: 1.
+        halo: ``[h]`` of source rows that arrive from elsewhere, or None: 1.
+        own: ``[D]``, or None: 0.
+    """
+
+    row: Tensor | None = None
+    column: Tensor | None = None
+    halo: Tensor | None = None
+    own: Tensor | None = None
+
+
 class ScaledBlock(Block):
-    """``mean`` and ``gcn`` as row scalings around ``sum``; what every block here builds on.
+    """``mean`` and ``gcn`` as diagonals around a sum; what every block here builds on.
 
     Args:
         input_ids, output_ids: see :class:`Block`.
         in_weight: ``[D]`` float64 weight (or number) of the edges that end at each destination.
-        degrees: of the source rows.
+        degrees: of the source rows held here.
+        halo_degrees: of the source rows that arrive from elsewhere.
     """
 
-    def __init__(self, input_ids: Tensor, output_ids: Tensor, in_weight: Tensor, degrees: Degrees) -> None:
+    def __init__(
+        self,
+        input_ids: Tensor,
+        output_ids: Tensor,
+        in_weight: Tensor,
+        degrees: Degrees,
+        halo_degrees: Degrees | None = None,
+    ) -> None:
         self.input_ids, self.output_ids = input_ids, output_ids
-        self.degrees, self.in_weight = degrees, in_weight
-        self._columns: dict[tuple[str, torch.dtype, torch.device], tuple[Tensor, ...]] = {}
+        self.in_weight, self.degrees, self.halo_degrees = in_weight, degrees, halo_degrees
+        self._scales: dict[tuple[str, torch.dtype, torch.device], Scales] = {}
+
+    @abstractmethod
+    def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
+        """The sum between diagonals: ``[S, F] -> [D, F]``."""
+
+    def sum(self, x: Tensor) -> Tensor:
+        return self.scaled_sum(x, Scales())
 
     def mean(self, x: Tensor) -> Tensor:
-        (inverse,) = self._scales("mean", x)
-        return self.sum(x) * inverse
+        return self.scaled_sum(x, self._ready("mean", x))
 
     def gcn(self, x: Tensor, norm: Norm = "symmetric") -> Tensor:
-        receiver, sender, loop = self._scales(norm, x)
-        scaled = x * sender
-        return (self.sum(scaled) + self.own(scaled) * loop) * receiver
+        return self.scaled_sum(x, self._ready(norm, x))
 
     def prepare(self, aggregation: str, like: Tensor) -> None:
         """Compute what an aggregation (``mean``, ``gcn:symmetric``, ...) scales by, ahead of its use.
@@ -137,29 +172,41 @@ class ScaledBlock(Block):
         """
         name, _, norm = aggregation.partition(":")
         if name == "mean":
-            self._scales("mean", like)
+            self._ready("mean", like)
         elif name == "gcn":
-            self._scales("out-in" if norm == "out-in" else "symmetric", like)
+            self._ready("out-in" if norm == "out-in" else "symmetric", like)
 
-    def _scales(self, kind: Literal["mean", "symmetric", "out-in"], x: Tensor) -> tuple[Tensor, ...]:
-        key = kind, x.dtype, x.device
-        if key not in self._columns:
-            rows = self.output_ids.numel()
-            if kind == "mean":
-                columns: tuple[Tensor, ...] = (self._inverse_weight(),)
-            else:
-                receiver, sender = self.degrees.scales(kind)
-                columns = receiver[:rows], sender, self.degrees.added_loop[:rows]
-            self._columns[key] = tuple(column[:, None].to(x) for column in columns)
-        return self._columns[key]
+    def _ready(self, kind: Literal["mean", "symmetric", "out-in"], x: Tensor) -> Scales:
+        dtype = summed(x.dtype)
+        key = kind, dtype, x.device
+        if key not in self._scales:
+            made = Scales(row=self._inverse_weight()) if kind == "mean" else self._gcn_scales(kind)
+            parts = (made.row, made.column, made.halo, made.own)
+            self._scales[key] = Scales(
+                *(None if part is None else part.to(x.device, dtype) for part in parts)
+            )
+        return self._scales[key]
+
+    def _gcn_scales(self, norm: Norm) -> Scales:
+        rows = self.output_ids.numel()
+        receiver, sender = self.degrees.scales(norm, self.input_ids)
+        halo = None if self.halo_degrees is None else self.halo_degrees.scales(norm)[1]
+        own = self.degrees.added_loop[:rows] * sender[:rows] * receiver[:rows]
+        return Scales(receiver[:rows], sender, halo, own)
 
     def _inverse_weight(self) -> Tensor:
         if bool((self.in_weight < 0).any()):
+            row = int(torch.nonzero(self.in_weight < 0)[0])
             raise InputError(
-                "mean aggregation needs in-edges whose weights add up to more than 0, but row "
-                f"{int(torch.nonzero(self.in_weight < 0)[0])} has a negative sum: use sum or other weights"
+                "mean aggregation needs in-edges whose weights add up to more than 0, but node "
+                f"{int(self.output_ids[row])} has a negative sum: use sum or other weights"
             )
         return torch.where(self.in_weight > 0, 1 / self.in_weight.clamp(min=1e-300), 0.0)
+
+
+def scaled(x: Tensor, own: Tensor | None) -> Tensor | None:
+    """``own * x`` by rows, in the type of ``x``: what a sum starts from; None where that is 0."""
+    return None if own is None else x * own.to(x)[:, None]
 
 
 class LocalBlock(ScaledBlock):
@@ -182,8 +229,8 @@ class LocalBlock(ScaledBlock):
         ids = torch.arange(graph.num_nodes)
         return cls(graph.adjacency, ids, Degrees.of(graph), symmetric=graph.is_symmetric)
 
-    def sum(self, x: Tensor) -> Tensor:
-        out: Tensor = _Aggregate.apply(x, self.matrix)
+    def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
+        out: Tensor = _ScaledSum.apply(x, self.matrix, scales)
         return out
 
     def gather(self, x: Tensor) -> Tensor:
@@ -193,14 +240,20 @@ class LocalBlock(ScaledBlock):
         return x
 
 
-class _Aggregate(torch.autograd.Function):
-    """``y = A x``; the gradient is ``A^T g``."""
+class _ScaledSum(torch.autograd.Function):
+    """``y = R A C x + O x`` with diagonals R, C, O; the gradient is ``C A^T R g + O g``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Matrix) -> Tensor:
-        ctx.matrix = matrix
-        return matrix.times(x.contiguous())
+    def forward(ctx: Any, x: Tensor, matrix: Matrix, scales: Scales) -> Tensor:
+        ctx.matrix, ctx.scales = matrix, scales
+        start = scaled(x[: matrix.csr.num_rows], scales.own)
+        return matrix.times(x, start, row_scale=scales.row, column_scale=scales.column)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return ctx.matrix.transpose_times(grads[0].contiguous()), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        matrix, scales = ctx.matrix, ctx.scales
+        found = matrix.transpose_times(grads[0], row_scale=scales.row, column_scale=scales.column)
+        own = scaled(grads[0], scales.own)
+        if own is not None:
+            found[: own.shape[0]] += own
+        return found, None, None

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcnsys.kernels.backend import core, native_for
+
 # Unsigned constants written as the signed integers of the same bits.
 _GOLDEN64 = 0x9E3779B97F4A7C15 - 2**64
 _MIX64 = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
@@ -51,6 +53,11 @@ def row_words(key: DropoutKey, node_ids: Tensor) -> tuple[Tensor, Tensor]:
     return low.to(torch.int32), (words >> 32).to(torch.int32)
 
 
+def threshold(rate: float) -> int:
+    """The hash, as an unsigned number, from which an element survives."""
+    return min(int(rate * 2**32), 2**32 - 1)
+
+
 def kept(a: Tensor, b: Tensor, features: Tensor, rate: float) -> Tensor:
     """Which elements survive, for words and feature numbers (int32) that broadcast together."""
     h = (features * _GOLDEN32) ^ a
@@ -60,8 +67,8 @@ def kept(a: Tensor, b: Tensor, features: Tensor, rate: float) -> Tensor:
     h ^= b
     h *= _MIX32[1]
     h ^= (h >> 16) & 0xFFFF
-    # As an unsigned number h is uniform in [0, 2^32); signed, the comparison shifts by 2^31.
-    return h >= min(int(rate * 2**32), 2**32 - 1) - 2**31
+    # As an unsigned number h is uniform in [0, 2^32); the sign bit flipped, so is the order of signed ones.
+    return h >= threshold(rate) - 2**31
 
 
 class _KeyedDropout(torch.autograd.Function):
@@ -71,8 +78,14 @@ class _KeyedDropout(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, key: DropoutKey, node_ids: Tensor, rate: float, first_feature: int
     ) -> Tensor:
+        ctx.rate, ctx.first_feature = rate, first_feature
+        words = row_words(key, node_ids)
+        if native_for(x) is not None:
+            # The mask is drawn again in backward: nothing but two words a row is kept.
+            ctx.save_for_backward(*words)
+            return _by_core(x, *words, rate, first_feature)
         width = x.shape[1]
-        a, b = (word[:, None] for word in row_words(key, node_ids))
+        a, b = (word[:, None] for word in words)
         features = torch.arange(first_feature, first_feature + width, dtype=torch.int32, device=x.device)
         mask = torch.empty(x.shape, dtype=torch.bool, device=x.device)
         step = max(1, _CHUNK // max(1, width)) if x.device.type == "cpu" else max(1, x.shape[0])
@@ -80,13 +93,24 @@ class _KeyedDropout(torch.autograd.Function):
             rows = slice(start, start + step)
             mask[rows] = kept(a[rows], b[rows], features, rate)
         ctx.save_for_backward(mask)
-        ctx.scale = 1 / (1 - rate)
-        return (x * mask).mul_(ctx.scale)
+        return (x * mask).mul_(1 / (1 - rate))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        if len(ctx.saved_tensors) == 2:
+            a, b = ctx.saved_tensors
+            return _by_core(grads[0], a, b, ctx.rate, ctx.first_feature), None, None, None, None
         (mask,) = ctx.saved_tensors
-        return (grads[0] * mask).mul_(ctx.scale), None, None, None, None
+        return (grads[0] * mask).mul_(1 / (1 - ctx.rate)), None, None, None, None
+
+
+def _by_core(x: Tensor, a: Tensor, b: Tensor, rate: float, first_feature: int) -> Tensor:
+    module = core()
+    assert module is not None
+    x = x.detach().contiguous()
+    out = torch.empty_like(x)
+    module.dropout(x, out, a, b, first_feature, threshold(rate), 1 / (1 - rate), torch.get_num_threads())
+    return out
 
 
 def keyed_dropout(

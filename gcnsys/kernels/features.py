@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gcnsys.graph import CSR
 from gcnsys.kernels.dropout import DropoutKey, kept, row_words
-from gcnsys.kernels.matrix import csr_tensor, spmm
+from gcnsys.kernels.matrix import Matrix
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -16,15 +16,15 @@ class SparseRows:
     """Feature rows ``[n, F]`` of which few entries are not zero.
 
     Attributes:
-        pattern: where the entries are; its weights are not used.
+        matrix: where the entries are; its weights are not used.
         values: ``[nnz]``.
-        flipped: the pattern by column.
-        permutation: ``[nnz]``; entry ``e`` of ``flipped`` is entry ``permutation[e]`` of ``pattern``.
+        flipped: the same by column.
+        permutation: ``[nnz]``; entry ``e`` of ``flipped`` is entry ``permutation[e]`` of ``matrix``.
     """
 
-    pattern: CSR
+    matrix: Matrix
     values: Tensor
-    flipped: CSR
+    flipped: Matrix
     permutation: Tensor
 
     @classmethod
@@ -35,7 +35,12 @@ class SparseRows:
         flipped = numbered.transposed()
         assert flipped.weight is not None
         pattern = CSR(csr.indptr, csr.indices, csr.num_cols)
-        return cls(pattern, values, CSR(flipped.indptr, flipped.indices, flipped.num_cols), flipped.weight)
+        by_column = CSR(flipped.indptr, flipped.indices, flipped.num_cols)
+        return cls(Matrix(pattern), values, Matrix(by_column), flipped.weight)
+
+    @property
+    def pattern(self) -> CSR:
+        return self.matrix.csr
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -45,7 +50,9 @@ class SparseRows:
         """The same rows on another device, or their values of another type."""
         if isinstance(target, torch.dtype):
             return replace(self, values=self.values.to(target))
-        moved = self.pattern.to(target), self.values.to(target), self.flipped.to(target)
+        if self.values.device == target:
+            return self
+        moved = self.matrix.to(target), self.values.to(target), self.flipped.to(target)
         return SparseRows(*moved, self.permutation.to(target))
 
     def take_rows(self, rows: Tensor) -> "SparseRows":
@@ -82,10 +89,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, x: SparseRows) -> Tensor:
         ctx.x = x
-        return spmm(csr_tensor(x.pattern, x.values.to(weight.dtype)), weight)
+        return x.matrix.times(weight, weight=x.values)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         x: SparseRows = ctx.x
-        values = x.values[x.permutation].to(grads[0].dtype)
-        return spmm(csr_tensor(x.flipped, values), grads[0].contiguous()), None
+        return x.flipped.times(grads[0], weight=x.values[x.permutation]), None

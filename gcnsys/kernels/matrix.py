@@ -2,11 +2,13 @@
 
 import threading
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gcnsys.graph import CSR
+from gcnsys.kernels.backend import core, native_for, summed
 
 _quiet = threading.Lock()
 _warned = False
@@ -29,16 +31,6 @@ def csr_tensor(csr: CSR, values: Tensor) -> Tensor:
     return torch.sparse_csr_tensor(indptr, indices, values, (csr.num_rows, csr.num_cols))
 
 
-def spmm(matrix: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
-    """Multiply a sparse CSR tensor ``[R, K]`` with ``[K, F]``, adding to ``out`` if it is given."""
-    rows, width = matrix.shape[0], x.shape[1]
-    if out is None:
-        out = x.new_zeros(rows, width)
-    if rows and width and matrix.values().numel():
-        torch.addmm(out, matrix, x, out=out)
-    return out
-
-
 class Matrix:
     """A sparse matrix ``[R, K]`` kept ready for products in both directions.
 
@@ -49,26 +41,109 @@ class Matrix:
 
     def __init__(self, csr: CSR, *, symmetric: bool = False) -> None:
         self.csr, self.symmetric = csr, symmetric
-        self._flipped: CSR | None = csr if symmetric else None
-        self._ready: dict[tuple[bool, torch.dtype, torch.device], Tensor] = {}
+        self._flipped: Matrix | None = self if symmetric else None
+        self._values: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._tensors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._pattern: Any = None
 
-    def times(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """``A x``: ``[K, F] -> [R, F]``, added to ``out`` if it is given."""
-        return spmm(self._tensor(False, x), x, out)
+    @property
+    def flipped(self) -> "Matrix":
+        """The transpose; made when it is first needed."""
+        if self._flipped is None:
+            self._flipped = Matrix(self.csr.transposed())
+        return self._flipped
 
-    def transpose_times(self, y: Tensor, out: Tensor | None = None) -> Tensor:
-        """``A^T y``: ``[R, F] -> [K, F]``, added to ``out`` if it is given."""
-        return spmm(self._tensor(not self.symmetric, y), y, out)
+    def to(self, device: torch.device) -> "Matrix":
+        """The same matrix in another memory."""
+        return Matrix(self.csr.to(device), symmetric=self.symmetric)
 
-    def _tensor(self, flip: bool, like: Tensor) -> Tensor:
-        key = flip, like.dtype, like.device
-        if key not in self._ready:
-            if flip and self._flipped is None:
-                self._flipped = self.csr.transposed()
-            csr = self._flipped if flip and self._flipped is not None else self.csr
-            if csr.weight is None:
-                values = like.new_ones(csr.num_edges)
-            else:
-                values = csr.weight.to(like.device, like.dtype)
-            self._ready[key] = csr_tensor(csr, values)
-        return self._ready[key]
+    def times(
+        self,
+        x: Tensor,
+        out: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        row_scale: Tensor | None = None,
+        column_scale: Tensor | None = None,
+    ) -> Tensor:
+        """``D A C x``: ``[K, F] -> [R, F]``, added to ``out`` if it is given.
+
+        Args:
+            x: float32, float64 or bfloat16; bfloat16 is added up in float32.
+            out: ``[R, F]``, contiguous, of the type of ``x``.
+            weight: ``[E]`` values in place of the matrix's own.
+            row_scale: ``[R]`` diagonal D.
+            column_scale: ``[K]`` diagonal C.
+        """
+        if native_for(x) is None:
+            return self._by_torch(x, out, weight, row_scale, column_scale)
+        x = x.detach()
+        if x.stride(1) != 1:
+            x = x.contiguous()
+        accumulate = out is not None
+        if out is None:
+            out = x.new_empty(self.csr.num_rows, x.shape[1])
+        wide = summed(x.dtype)
+        values = self._weight(wide, x.device) if weight is None else weight.to(wide)
+        diagonals = [None if d is None else d.to(wide).contiguous() for d in (row_scale, column_scale)]
+        self._native().product(x, out, accumulate, values, *diagonals, None, torch.get_num_threads())
+        return out
+
+    def transpose_times(
+        self,
+        y: Tensor,
+        out: Tensor | None = None,
+        *,
+        row_scale: Tensor | None = None,
+        column_scale: Tensor | None = None,
+    ) -> Tensor:
+        """``C A^T D y``: ``[R, F] -> [K, F]``, the gradient of :meth:`times`, added to ``out``."""
+        return self.flipped.times(y, out, row_scale=column_scale, column_scale=row_scale)
+
+    def _native(self) -> Any:
+        if self._pattern is None:
+            module = core()
+            assert module is not None
+            csr = self.csr
+            self._pattern = module.Pattern(csr.indptr.contiguous(), csr.indices.contiguous(), csr.num_cols)
+        return self._pattern
+
+    def _weight(self, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+        if self.csr.weight is None:
+            return None
+        if (dtype, device) not in self._values:
+            self._values[dtype, device] = self.csr.weight.to(device, dtype).contiguous()
+        return self._values[dtype, device]
+
+    def _by_torch(
+        self,
+        x: Tensor,
+        out: Tensor | None,
+        weight: Tensor | None,
+        row_scale: Tensor | None,
+        column_scale: Tensor | None,
+    ) -> Tensor:
+        if x.dtype == torch.bfloat16:
+            found = self._by_torch(x.float(), None, weight, row_scale, column_scale)
+            return found.to(x.dtype) if out is None else out.copy_(out.float() + found)
+        if column_scale is not None:
+            x = x * column_scale.to(x)[:, None]
+        rows, width = self.csr.num_rows, x.shape[1]
+        found = x.new_zeros(rows, width) if out is None or row_scale is not None else out
+        if rows and width and self.csr.num_edges:
+            # torch multiplies int32 CSR by contiguous rows only.
+            torch.addmm(found, self._tensor(x, weight), x.contiguous(), out=found)
+        if row_scale is not None:
+            found *= row_scale.to(x)[:, None]
+            return found if out is None else out.add_(found)
+        return found
+
+    def _tensor(self, like: Tensor, weight: Tensor | None) -> Tensor:
+        if weight is not None:
+            return csr_tensor(self.csr, weight.to(like))
+        key = like.dtype, like.device
+        if key not in self._tensors:
+            own = self._weight(*key)
+            values = like.new_ones(self.csr.num_edges) if own is None else own
+            self._tensors[key] = csr_tensor(self.csr, values)
+        return self._tensors[key]

@@ -24,7 +24,7 @@ from gcnsys.partition.disk import (
     node_arrays,
     part_folder,
 )  # fmt: skip
-from gcnsys.partition.manifest import FileEntry, Manifest, PartSummary
+from gcnsys.partition.manifest import NAME, FileEntry, Manifest, PartSummary
 from gcnsys.partition.part import ExchangePlan
 from gcnsys.partition.pieces import Piece, Pieces
 
@@ -85,7 +85,7 @@ def build(
     Raises:
         InputError: the graph cannot be cut like this, or the folder exists.
     """
-    with new_folder(folder, overwrite=overwrite) as temporary:
+    with new_folder(folder, holding=NAME, overwrite=overwrite) as temporary:
         began = time.perf_counter()
         load = load_of(dataset.graph, cutting.balanced, dataset.train_mask)
         request = Request(cutting.num_parts, cutting.objective, load, cutting.seed)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcnsys.kernels.block import ScaledBlock
+from gcnsys.kernels.block import ScaledBlock, Scales, scaled
 from gcnsys.kernels.matrix import Matrix
 from gcnsys.partition import PartGraph
 from gcnsys.runtime.comm import Comm, Flight
@@ -29,14 +29,14 @@ class PartBlock(ScaledBlock):
     def __init__(self, graph: PartGraph, comm: Comm, device: torch.device | None = None) -> None:
         in_weight = graph.inner.row_sums() + graph.halo.row_sums()
         ids = graph.inner_ids.to(device)
-        super().__init__(ids, ids, in_weight, graph.degrees)
+        super().__init__(ids, ids, in_weight, graph.degrees, graph.halo_degrees)
         self.graph, self.plan, self.comm = graph, graph.plan, comm
         self.send_rows = graph.plan.send_rows.to(device)
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
         self.halo = Matrix(graph.halo)
 
-    def sum(self, x: Tensor) -> Tensor:
-        out: Tensor = _ExchangedSum.apply(x, self)
+    def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
+        out: Tensor = _ExchangedSum.apply(x, self, scales)
         return out
 
     def gather(self, x: Tensor) -> Tensor:
@@ -62,21 +62,27 @@ class PartBlock(ScaledBlock):
 
 
 class _ExchangedSum(torch.autograd.Function):
-    """``y = A x + H (X S x)``; the gradient is ``A^T g + S^T (X^T (H^T g))``."""
+    """``y = R (A C x + H D (X S x)) + O x``, R, C, D, O the diagonals of :class:`Scales`.
+
+    The gradient is ``C A^T R g + S^T X^T (D H^T R g) + O g``.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, block: PartBlock) -> Tensor:
-        ctx.block = block
-        x = x.contiguous()
+    def forward(ctx: Any, x: Tensor, block: PartBlock, scales: Scales) -> Tensor:
+        ctx.block, ctx.scales = block, scales
         halo = block.send(x).land()
-        return block.halo.times(halo, out=block.inner.times(x))
+        start = scaled(x, scales.own)
+        out = block.inner.times(x, start, row_scale=scales.row, column_scale=scales.column)
+        return block.halo.times(halo, out, row_scale=scales.row, column_scale=scales.halo)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        block: PartBlock = ctx.block
-        grad = grads[0].contiguous()
-        returned = block.send_back(block.halo.transpose_times(grad)).land()
-        return block.scatter(returned, block.inner.transpose_times(grad)), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        block, scales, grad = ctx.block, ctx.scales, grads[0]
+        halo = block.halo.transpose_times(grad, row_scale=scales.row, column_scale=scales.halo)
+        returned = block.send_back(halo).land()
+        start = scaled(grad, scales.own)
+        out = block.inner.transpose_times(grad, start, row_scale=scales.row, column_scale=scales.column)
+        return block.scatter(returned, out), None, None
 
 
 class _Exchanged(torch.autograd.Function):

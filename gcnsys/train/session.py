@@ -178,7 +178,7 @@ def _summary(
         "best_val_acc": chosen.scores["val"].accuracy,
         "test_acc_at_best_val": chosen.scores["test"].accuracy,
         "final_loss": epochs[-1].loss, **slowest, **lists, "seed": config.seed,
-        "kernels": kernels.NAME, "partitioning": manifest.fingerprint, "versions": versions(),
+        "kernels": kernels.name(), "partitioning": manifest.fingerprint, "versions": versions(),
     }  # fmt: skip
 
 

@@ -1,0 +1,279 @@
+// One vector width's kernels; compiled several times, with VARIANT naming each and VECTOR_BYTES its width.
+#include "kernels.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace gcnsys {
+namespace {
+
+// GCC's and Clang's vectors of one register; they compile to whatever the variant's flags allow.
+template <class Summed>
+struct Vector {
+    static constexpr int lanes = VECTOR_BYTES / sizeof(Summed);
+    typedef Summed type __attribute__((vector_size(VECTOR_BYTES), may_alias));
+};
+
+template <class Summed>
+using Lanes = typename Vector<Summed>::type;
+
+inline Lanes<float> load(const float* from) {
+    Lanes<float> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+inline Lanes<double> load(const double* from) {
+    Lanes<double> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+inline Lanes<float> load(const bfloat16* from) {
+    typedef std::uint16_t Half __attribute__((vector_size(VECTOR_BYTES / 2)));
+    typedef std::uint32_t Word __attribute__((vector_size(VECTOR_BYTES)));
+    Half half;
+    std::memcpy(&half, from, sizeof half);
+    Word word = __builtin_convertvector(half, Word) << 16;
+    Lanes<float> v;
+    std::memcpy(&v, &word, sizeof v);
+    return v;
+}
+
+inline float widened(float x) { return x; }
+inline double widened(double x) { return x; }
+inline float widened(bfloat16 x) {
+    std::uint32_t word = std::uint32_t(x.bits) << 16;
+    float f;
+    std::memcpy(&f, &word, sizeof f);
+    return f;
+}
+
+inline void narrow(float x, float& to) { to = x; }
+inline void narrow(double x, double& to) { to = x; }
+inline void narrow(float x, bfloat16& to) {
+    std::uint32_t word;
+    std::memcpy(&word, &x, sizeof word);
+    // To the nearest, ties to even; a NaN stays one.
+    bool is_nan = (word & 0x7fffffffu) > 0x7f800000u;
+    to.bits = is_nan ? std::uint16_t((word >> 16) | 0x40) : std::uint16_t((word + 0x7fff + ((word >> 16) & 1)) >> 16);
+}
+
+// Rows are cut into chunks of about equal edges, so that a few hubs do not hold everybody up.
+template <class P>
+std::vector<std::int64_t> chunks(const P& p) {
+    const std::int64_t edges = p.indptr[p.rows] + p.rows;
+    const std::int64_t count = p.threads == 1 ? 1 : std::min<std::int64_t>(p.rows, std::int64_t(p.threads) * 16);
+    std::vector<std::int64_t> bounds(std::max<std::int64_t>(count, 1) + 1, p.rows);
+    bounds[0] = 0;
+    for (std::int64_t i = 1; i < count; ++i) {
+        const std::int64_t target = edges * i / count;
+        std::int64_t low = bounds[i - 1], high = p.rows;
+        while (low < high) {
+            const std::int64_t middle = (low + high) / 2;
+            if (p.indptr[middle] + middle < target) low = middle + 1; else high = middle;
+        }
+        bounds[i] = low;
+    }
+    return bounds;
+}
+
+// Adds up one tile of `Vectors` vectors for the rows [first, last); column c lies at base + c * stride.
+template <int Vectors, bool Weighted, class P, class Stored, class Summed, class Index>
+void add_tile(const P& p, const Stored* base, std::int64_t stride, bool mapped, const Summed* column_scale,
+              std::int64_t feature, int kept, std::int64_t first, std::int64_t last) {
+    using V = Lanes<Summed>;
+    constexpr int lanes = Vector<Summed>::lanes;
+    constexpr std::int64_t ahead = 12;
+    const Index* indices = p.indices;
+    const std::int64_t edges = p.indptr[p.rows];
+    for (std::int64_t row = first; row < last; ++row) {
+        V sums[Vectors] = {};
+        const std::int64_t end = p.indptr[row + 1];
+        for (std::int64_t edge = p.indptr[row]; edge < end; ++edge) {
+            if (edge + ahead < edges) {
+                std::int64_t next = indices[edge + ahead];
+                if (mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
+                const char* address = reinterpret_cast<const char*>(base + next * stride);
+                for (std::size_t byte = 0; byte < Vectors * lanes * sizeof(Stored); byte += 64)
+                    __builtin_prefetch(address + byte, 0, 3);
+            }
+            std::int64_t column = indices[edge];
+            Summed factor = 1;
+            if (Weighted) {
+                if (p.weight) factor = p.weight[edge];
+                if (column_scale) factor *= column_scale[column];
+            }
+            if (mapped) {
+                column = p.column_map[column];
+                if (column < 0) continue;
+            }
+            const Stored* from = base + column * stride;
+            for (int v = 0; v < Vectors; ++v) {
+                if (Weighted) sums[v] += load(from + v * lanes) * factor;
+                else sums[v] += load(from + v * lanes);
+            }
+        }
+        const Summed scale = p.row_scale ? p.row_scale[row] : Summed(1);
+        Stored* out = p.out + row * p.out_stride + feature;
+        for (int f = 0; f < kept; ++f) {
+            Summed sum = reinterpret_cast<const Summed*>(sums)[f] * scale;
+            if (p.accumulate) sum += widened(out[f]);
+            narrow(sum, out[f]);
+        }
+    }
+}
+
+template <int Vectors, class Stored, class Summed, class Index>
+void add_tiles(const Product<Stored, Summed, Index>& p, const std::vector<std::int64_t>& bounds, const Stored* base,
+               std::int64_t stride, bool mapped, const Summed* column_scale, std::int64_t feature, int kept) {
+    using P = Product<Stored, Summed, Index>;
+    const std::int64_t count = std::int64_t(bounds.size()) - 1;
+    const bool weighted = p.weight || column_scale;
+#pragma omp for schedule(dynamic, 1) nowait
+    for (std::int64_t i = 0; i < count; ++i) {
+        if (weighted)
+            add_tile<Vectors, true, P, Stored, Summed, Index>(p, base, stride, mapped, column_scale, feature, kept,
+                                                              bounds[i], bounds[i + 1]);
+        else
+            add_tile<Vectors, false, P, Stored, Summed, Index>(p, base, stride, mapped, nullptr, feature, kept,
+                                                               bounds[i], bounds[i + 1]);
+    }
+}
+
+struct Aligned {
+    explicit Aligned(std::size_t bytes) : memory(::operator new(bytes, std::align_val_t(64))) {}
+    ~Aligned() { ::operator delete(memory, std::align_val_t(64)); }
+    Aligned(const Aligned&) = delete;
+    void* memory;
+};
+
+// Features in slabs: a slab of a few features of all columns is copied together first (scaled on
+// the way), so that it stays in the cache while all edges pass over it.
+template <int Vectors, class Stored, class Summed, class Index>
+void by_slabs(const Product<Stored, Summed, Index>& p) {
+    constexpr int tile = Vectors * Vector<Summed>::lanes;
+    const auto bounds = chunks(p);
+    Aligned buffer(std::size_t(p.x_rows + 1) * tile * sizeof(Stored));
+    Stored* slab = static_cast<Stored*>(buffer.memory);
+    // With a map, column and row of x differ: the scale stays with the edges.
+    const bool scaled = p.column_scale && !p.column_map;
+#pragma omp parallel num_threads(p.threads)
+    for (std::int64_t feature = 0; feature < p.width; feature += tile) {
+        const int kept = int(std::min<std::int64_t>(tile, p.width - feature));
+#pragma omp for schedule(static)
+        for (std::int64_t row = 0; row < p.x_rows; ++row) {
+            const Stored* from = p.x + row * p.x_stride + feature;
+            Stored* to = slab + row * tile;
+            if (scaled)
+                for (int f = 0; f < kept; ++f) narrow(Summed(widened(from[f]) * p.column_scale[row]), to[f]);
+            else
+                std::memcpy(to, from, kept * sizeof(Stored));
+            if (kept < tile) std::memset(to + kept, 0, (tile - kept) * sizeof(Stored));
+        }
+        add_tiles<Vectors>(p, bounds, static_cast<const Stored*>(slab), tile, p.column_map != nullptr,
+                           scaled ? nullptr : p.column_scale, feature, kept);
+#pragma omp barrier
+    }
+}
+
+// Straight from x, one tile after the other; the last features, too few for a vector, by a padded slab.
+template <class Stored, class Summed, class Index>
+void straight(const Product<Stored, Summed, Index>& p) {
+    constexpr int lanes = Vector<Summed>::lanes;
+    const auto bounds = chunks(p);
+    const std::int64_t whole = p.width / lanes * lanes;
+#pragma omp parallel num_threads(p.threads)
+    for (std::int64_t feature = 0; feature < whole;) {
+        const std::int64_t left = (whole - feature) / lanes;
+        const Stored* base = p.x + feature;
+        const bool mapped = p.column_map != nullptr;
+        const int vectors = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        if (vectors == 8) add_tiles<8>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, 8 * lanes);
+        else if (vectors == 4) add_tiles<4>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, 4 * lanes);
+        else if (vectors == 2) add_tiles<2>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, 2 * lanes);
+        else add_tiles<1>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, lanes);
+        feature += vectors * lanes;
+    }
+    if (whole < p.width) {
+        auto rest = p;
+        rest.width = p.width - whole;
+        rest.x = p.x + whole;
+        rest.out = p.out + whole;
+        by_slabs<1>(rest);
+    }
+}
+
+template <class Stored, class Summed, class Index>
+void product(const Product<Stored, Summed, Index>& p) {
+    if (p.rows == 0 || p.width == 0) return;
+    constexpr int lanes = Vector<Summed>::lanes;
+    int tile = p.tile;
+    if (tile == 0) {
+        // Copying pays where each column is read several times and x does not lie in the cache anyway.
+        const double edges = double(p.indptr[p.rows]), bytes = double(p.x_rows) * p.width * sizeof(Stored);
+        const double feature = double(p.x_rows) * sizeof(Stored);
+        if (edges < 4.0 * p.x_rows || bytes < double(1 << 20)) tile = -1;
+        else tile = feature * 64 <= double(16 << 20) ? 64 : feature * 32 <= double(16 << 20) ? 32 : 16;
+    }
+    if (tile > 0) tile = int(std::min<std::int64_t>(tile, (p.width + lanes - 1) / lanes * lanes));
+    if (tile < 0) straight(p);
+    else if (tile >= 8 * lanes) by_slabs<8>(p);
+    else if (tile >= 4 * lanes) by_slabs<4>(p);
+    else if (tile >= 2 * lanes) by_slabs<2>(p);
+    else by_slabs<1>(p);
+}
+
+inline std::uint32_t hashed(std::uint32_t a, std::uint32_t b, std::uint32_t feature) {
+    std::uint32_t h = (feature * 0x9E3779B1u) ^ a;
+    h ^= h >> 16;
+    h *= 0x85EBCA6Bu;
+    h ^= h >> 13;
+    h ^= b;
+    h *= 0xC2B2AE35u;
+    return h ^ (h >> 16);
+}
+
+// Without branches, so that the loop fits any vector unit.
+template <class Stored>
+void dropout(const Dropout<Stored>& d) {
+    using Summed = decltype(widened(Stored()));
+    const Summed factor[2] = {Summed(0), Summed(d.scale)};
+    constexpr int block = 64;
+#pragma omp parallel for schedule(static) num_threads(d.threads)
+    for (std::int64_t row = 0; row < d.rows; ++row) {
+        const Stored* x = d.x + row * d.width;
+        Stored* out = d.out + row * d.width;
+        const std::uint32_t a = d.a[row], b = d.b[row];
+        for (std::int64_t start = 0; start < d.width; start += block) {
+            const int count = int(std::min<std::int64_t>(block, d.width - start));
+            std::uint32_t words[block];
+            for (int f = 0; f < block; ++f) words[f] = hashed(a, b, d.first + std::uint32_t(start + f));
+            Summed factors[block];
+            // The torch side compares signed numbers: the same with the sign bit flipped.
+            for (int f = 0; f < block; ++f)
+                factors[f] = (words[f] ^ 0x80000000u) >= d.threshold ? factor[1] : factor[0];
+            for (int f = 0; f < count; ++f) narrow(Summed(widened(x[start + f]) * factors[f]), out[start + f]);
+        }
+    }
+}
+
+}  // namespace
+
+extern const Kernels VARIANT;
+const Kernels VARIANT = {
+    VARIANT_NAME,
+    product<float, float, std::int32_t>, product<float, float, std::int64_t>,
+    product<double, double, std::int32_t>, product<double, double, std::int64_t>,
+    product<bfloat16, float, std::int32_t>, product<bfloat16, float, std::int64_t>,
+    dropout<float>, dropout<double>, dropout<bfloat16>,
+};
+
+}  // namespace gcnsys

@@ -1,0 +1,203 @@
+// The kernels for Python: arrays come in by DLPack or buffer, are checked, and are not copied.
+//
+// Whatever does not fit raises ValueError before a byte is touched; the interpreter lock is
+// released while a kernel runs.
+#include "kernels.hpp"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <cstring>
+#include <optional>
+#include <string>
+
+namespace nb = nanobind;
+using namespace gcnsys;
+
+namespace {
+
+using Array = nb::ndarray<nb::device::cpu>;
+using Offered = std::optional<Array>;
+
+[[noreturn]] void refuse(const std::string& sentence) { throw nb::value_error(sentence.c_str()); }
+
+template <class T>
+bool holds(const Array& array) {
+    if constexpr (std::is_same_v<T, bfloat16>)
+        return array.dtype() == nb::dlpack::dtype{std::uint8_t(nb::dlpack::dtype_code::Bfloat), 16, 1};
+    else
+        return array.dtype() == nb::dtype<T>();
+}
+
+// A contiguous vector of `size` numbers of type T, or null if none was offered.
+template <class T>
+T* vector(const Offered& offered, std::int64_t size, const char* name) {
+    if (!offered) return nullptr;
+    const Array& array = *offered;
+    if (!holds<T>(array)) refuse(std::string(name) + " has the wrong dtype");
+    if (array.ndim() != 1 || std::int64_t(array.shape(0)) != size)
+        refuse(std::string(name) + " must have shape [" + std::to_string(size) + "]");
+    if (size > 1 && array.stride(0) != 1) refuse(std::string(name) + " must be contiguous");
+    return static_cast<T*>(const_cast<void*>(array.data()));
+}
+
+// Rows of a matrix; columns must be next to each other, rows may lie apart.
+template <class T>
+T* matrix(const Array& array, std::int64_t rows, std::int64_t& width, std::int64_t& stride, const char* name) {
+    if (!holds<T>(array)) refuse(std::string(name) + " has the wrong dtype");
+    if (array.ndim() != 2) refuse(std::string(name) + " must have two dimensions");
+    if (rows >= 0 && std::int64_t(array.shape(0)) != rows)
+        refuse(std::string(name) + " must have " + std::to_string(rows) + " rows, got " +
+               std::to_string(array.shape(0)));
+    if (width >= 0 && std::int64_t(array.shape(1)) != width)
+        refuse(std::string(name) + " must have " + std::to_string(width) + " columns, got " +
+               std::to_string(array.shape(1)));
+    width = std::int64_t(array.shape(1));
+    if (array.shape(0) == 0 || width == 0) {  // strides of nothing mean nothing
+        stride = width;
+        return static_cast<T*>(const_cast<void*>(array.data()));
+    }
+    if (width > 1 && array.stride(1) != 1) refuse(std::string(name) + " must have contiguous rows");
+    stride = array.shape(0) > 1 ? array.stride(0) : width;
+    if (stride < width) refuse(std::string(name) + " must not have overlapping rows");
+    return static_cast<T*>(const_cast<void*>(array.data()));
+}
+
+// A CSR pattern, checked once; it keeps the arrays it was given.
+class Pattern {
+public:
+    Pattern(Array indptr, Array indices, std::int64_t cols) : indptr_(indptr), indices_(indices), cols_(cols) {
+        if (!holds<std::int64_t>(indptr) || indptr.ndim() != 1 || indptr.shape(0) < 1)
+            refuse("indptr must be a vector of int64 with at least one entry");
+        rows_ = std::int64_t(indptr.shape(0)) - 1;
+        if (rows_ && indptr.stride(0) != 1) refuse("indptr must be contiguous");
+        if (indices.ndim() != 1) refuse("indices must be a vector");
+        edges_ = std::int64_t(indices.shape(0));
+        if (edges_ > 1 && indices.stride(0) != 1) refuse("indices must be contiguous");
+        const std::int64_t* offsets = this->offsets();
+        if (offsets[0] != 0 || offsets[rows_] != edges_)
+            refuse("indptr must run from 0 to " + std::to_string(edges_));
+        for (std::int64_t row = 0; row < rows_; ++row)
+            if (offsets[row] > offsets[row + 1]) refuse("indptr decreases at row " + std::to_string(row));
+        if (holds<std::int32_t>(indices)) check<std::int32_t>();
+        else if (holds<std::int64_t>(indices)) check<std::int64_t>();
+        else refuse("indices must be int32 or int64");
+    }
+
+    void product(const Array& x, const Array& out, bool accumulate, Offered weight, Offered row_scale,
+                 Offered column_scale, Offered column_map, int threads, int tile) const {
+        const Kernels& k = kernels();
+        const bool narrow = holds<std::int32_t>(indices_);
+        if (holds<float>(x)) {
+            narrow ? run<float, float, std::int32_t>(k.product_f32_i32, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile)
+                   : run<float, float, std::int64_t>(k.product_f32_i64, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile);
+        } else if (holds<double>(x)) {
+            narrow ? run<double, double, std::int32_t>(k.product_f64_i32, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile)
+                   : run<double, double, std::int64_t>(k.product_f64_i64, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile);
+        } else if (holds<bfloat16>(x)) {
+            narrow ? run<bfloat16, float, std::int32_t>(k.product_bf16_i32, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile)
+                   : run<bfloat16, float, std::int64_t>(k.product_bf16_i64, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile);
+        } else {
+            refuse("x must be float32, float64 or bfloat16");
+        }
+    }
+
+private:
+    const std::int64_t* offsets() const { return static_cast<const std::int64_t*>(indptr_.data()); }
+
+    template <class Index>
+    void check() const {
+        const Index* indices = static_cast<const Index*>(indices_.data());
+        for (std::int64_t edge = 0; edge < edges_; ++edge)
+            if (indices[edge] < 0 || indices[edge] >= cols_)
+                refuse("index " + std::to_string(indices[edge]) + " at edge " + std::to_string(edge) +
+                       " is outside 0.." + std::to_string(cols_ - 1));
+    }
+
+    template <class Stored, class Summed, class Index, class Kernel>
+    void run(Kernel kernel, const Array& x, const Array& out, bool accumulate, const Offered& weight,
+             const Offered& row_scale, const Offered& column_scale, const Offered& column_map, int threads,
+             int tile) const {
+        Product<Stored, Summed, Index> p{};
+        p.rows = rows_;
+        p.cols = cols_;
+        p.width = -1;
+        p.x = matrix<Stored>(x, column_map ? -1 : cols_, p.width, p.x_stride, "x");
+        p.x_rows = std::int64_t(x.shape(0));
+        p.out = matrix<Stored>(out, rows_, p.width, p.out_stride, "out");
+        p.indptr = offsets();
+        p.indices = static_cast<const Index*>(indices_.data());
+        p.weight = vector<Summed>(weight, edges_, "weight");
+        p.row_scale = vector<Summed>(row_scale, rows_, "row_scale");
+        p.column_scale = vector<Summed>(column_scale, cols_, "column_scale");
+        p.column_map = vector<Index>(column_map, cols_, "column_map");
+        if (p.column_map)
+            for (std::int64_t column = 0; column < cols_; ++column)
+                if (p.column_map[column] >= p.x_rows)
+                    refuse("column_map names row " + std::to_string(p.column_map[column]) + " of " +
+                           std::to_string(p.x_rows));
+        if (p.column_map && p.x_rows == 0 && !accumulate && p.width) {
+            std::memset(p.out, 0, sizeof(Stored) * std::size_t(p.width) * (p.out_stride == p.width ? rows_ : 0));
+            if (p.out_stride != p.width) refuse("out must be contiguous where every column is absent");
+            return;
+        }
+        if (p.column_map && p.x_rows == 0) return;
+        p.accumulate = accumulate;
+        p.threads = threads < 1 ? 1 : threads;
+        p.tile = tile;
+        nb::gil_scoped_release unlocked;
+        kernel(p);
+    }
+
+    Array indptr_, indices_;
+    std::int64_t rows_ = 0, cols_ = 0, edges_ = 0;
+};
+
+template <class Stored, class Kernel>
+void drop(Kernel kernel, const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
+          std::uint32_t threshold, double scale, int threads) {
+    Dropout<Stored> d{};
+    d.width = -1;
+    std::int64_t stride = 0;
+    d.rows = std::int64_t(x.ndim() == 2 ? x.shape(0) : 0);
+    d.x = matrix<Stored>(x, d.rows, d.width, stride, "x");
+    if (stride != d.width) refuse("x must be contiguous");
+    d.out = matrix<Stored>(out, d.rows, d.width, stride, "out");
+    if (stride != d.width) refuse("out must be contiguous");
+    d.a = vector<std::int32_t>(a, d.rows, "a");
+    d.b = vector<std::int32_t>(b, d.rows, "b");
+    d.first = first;
+    d.threshold = threshold;
+    d.scale = scale;
+    d.threads = threads < 1 ? 1 : threads;
+    nb::gil_scoped_release unlocked;
+    kernel(d);
+}
+
+void dropout(const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
+             std::uint32_t threshold, double scale, int threads) {
+    const Kernels& k = kernels();
+    if (holds<float>(x)) drop<float>(k.dropout_f32, x, out, a, b, first, threshold, scale, threads);
+    else if (holds<double>(x)) drop<double>(k.dropout_f64, x, out, a, b, first, threshold, scale, threads);
+    else if (holds<bfloat16>(x)) drop<bfloat16>(k.dropout_bf16, x, out, a, b, first, threshold, scale, threads);
+    else refuse("x must be float32, float64 or bfloat16");
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+    // At exit, objects that a frame or a cycle still holds would be reported as leaks.
+    nb::set_leak_warnings(false);
+    m.doc() = "Native kernels of gcnsys; use gcnsys.kernels, which falls back to torch without them.";
+    m.attr("VECTOR") = kernels().name;
+    nb::class_<Pattern>(m, "Pattern")
+        .def(nb::init<Array, Array, std::int64_t>(), nb::arg("indptr"), nb::arg("indices"), nb::arg("num_cols"))
+        .def("product", &Pattern::product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate") = false,
+             nb::arg("weight") = nb::none(), nb::arg("row_scale") = nb::none(),
+             nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(), nb::arg("threads") = 1,
+             nb::arg("tile") = 0);
+    m.def("dropout", &dropout, nb::arg("x"), nb::arg("out"), nb::arg("a"), nb::arg("b"), nb::arg("first"),
+          nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
+}
