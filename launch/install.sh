@@ -5,7 +5,8 @@ install_gcnsys() {
     local extras="${1:-}" root python="${PYTHON:-python3}" stamp wanted
     root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
     stamp="$root/.venv/.installed-${extras:-plain}"
-    wanted="$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum)"
+    wanted="$(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/CMakeLists.txt" \
+        "$root"/gcnsys/kernels/core/* | cksum)"
     if [ ! -x "$root/.venv/bin/python" ]; then
         echo "making $root/.venv" >&2
         "$python" -m venv "$root/.venv"

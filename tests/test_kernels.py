@@ -243,7 +243,7 @@ def test_the_first_row_whose_degree_is_not_positive_is_named():
 def test_out_in_refuses_a_sender_whose_degree_is_not_positive():
     block = weighted(5.0, 1.0, -3.0)  # nodes receive 1, 2 and 0, and node 2 sends -3
     assert bool(block.gcn(torch.ones(3, 1)).isfinite().all())
-    with pytest.raises(InputError, match="positive weighted degrees, but row 2 has -2"):
+    with pytest.raises(InputError, match="positive weighted degrees, but node 2 has -2"):
         block.gcn(torch.ones(3, 1), "out-in")
 
 
