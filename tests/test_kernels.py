@@ -235,8 +235,8 @@ def test_gcn_refuses_a_degree_that_is_not_positive(norm, weight):
         weighted(1.0, weight, 1.0).gcn(torch.ones(3, 1), norm)
 
 
-def test_the_first_row_whose_degree_is_not_positive_is_named():
-    with pytest.raises(InputError, match=r"but row 1 has -1: remove"):
+def test_the_first_node_whose_degree_is_not_positive_is_named():
+    with pytest.raises(InputError, match=r"but node 1 has -1: remove"):
         weighted(-3.0, -0.5, 1.0).gcn(torch.ones(3, 1))
 
 
