@@ -85,67 +85,65 @@ std::vector<std::int64_t> chunks(const P& p) {
     return bounds;
 }
 
-// Adds up one tile of `Vectors` vectors for the rows [first, last); column c lies at base + c * stride.
-template <int Vectors, bool Weighted, class P, class Stored, class Summed, class Index>
-void add_tile(const P& p, const Stored* base, std::int64_t stride, bool mapped, const Summed* column_scale,
-              std::int64_t feature, int kept, std::int64_t first, std::int64_t last) {
-    using V = Lanes<Summed>;
+// Where a pass finds its columns, and which features of the result it writes.
+template <class Stored, class Summed>
+struct Pass {
+    const Stored* base;         // column c lies at base + c * stride
+    std::int64_t stride;
+    const Summed* column_scale; // or null: 1
+    std::int64_t feature;       // of the first lane
+    int from, to;               // lanes written
+};
+
+// Adds up `Vectors` vectors of features of one row.
+template <int Vectors, bool Weighted, bool Mapped, class Stored, class Summed, class Index>
+inline void add_row(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass, std::int64_t row,
+                    std::int64_t edges) {
     constexpr int lanes = Vector<Summed>::lanes;
     constexpr std::int64_t ahead = 12;
+    Lanes<Summed> sums[Vectors] = {};
     const Index* indices = p.indices;
-    const std::int64_t edges = p.indptr[p.rows];
-    for (std::int64_t row = first; row < last; ++row) {
-        V sums[Vectors] = {};
-        const std::int64_t end = p.indptr[row + 1];
-        for (std::int64_t edge = p.indptr[row]; edge < end; ++edge) {
-            if (edge + ahead < edges) {
-                std::int64_t next = indices[edge + ahead];
-                if (mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
-                const char* address = reinterpret_cast<const char*>(base + next * stride);
-                for (std::size_t byte = 0; byte < Vectors * lanes * sizeof(Stored); byte += 64)
-                    __builtin_prefetch(address + byte, 0, 3);
-            }
-            std::int64_t column = indices[edge];
-            Summed factor = 1;
-            if (Weighted) {
-                if (p.weight) factor = p.weight[edge];
-                if (column_scale) factor *= column_scale[column];
-            }
-            if (mapped) {
-                column = p.column_map[column];
-                if (column < 0) continue;
-            }
-            const Stored* from = base + column * stride;
-            for (int v = 0; v < Vectors; ++v) {
-                if (Weighted) sums[v] += load(from + v * lanes) * factor;
-                else sums[v] += load(from + v * lanes);
-            }
+    const std::int64_t end = p.indptr[row + 1];
+    for (std::int64_t edge = p.indptr[row]; edge < end; ++edge) {
+        if (edge + ahead < edges) {
+            std::int64_t next = indices[edge + ahead];
+            if (Mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
+            const char* address = reinterpret_cast<const char*>(pass.base + next * pass.stride);
+            for (std::size_t byte = 0; byte < Vectors * lanes * sizeof(Stored); byte += 64)
+                __builtin_prefetch(address + byte, 0, 3);
         }
-        const Summed scale = p.row_scale ? p.row_scale[row] : Summed(1);
-        Stored* out = p.out + row * p.out_stride + feature;
-        for (int f = 0; f < kept; ++f) {
-            Summed sum = reinterpret_cast<const Summed*>(sums)[f] * scale;
-            if (p.accumulate) sum += widened(out[f]);
-            narrow(sum, out[f]);
+        std::int64_t column = indices[edge];
+        Summed factor = 1;
+        if (Weighted) {
+            if (p.weight) factor = p.weight[edge];
+            if (pass.column_scale) factor *= pass.column_scale[column];
         }
+        if (Mapped) {
+            column = p.column_map[column];
+            if (column < 0) continue;
+        }
+        const Stored* from = pass.base + column * pass.stride;
+        for (int v = 0; v < Vectors; ++v) {
+            if (Weighted) sums[v] += load(from + v * lanes) * factor;
+            else sums[v] += load(from + v * lanes);
+        }
+    }
+    const Summed scale = p.row_scale ? p.row_scale[row] : Summed(1);
+    Stored* out = p.out + row * p.out_stride + pass.feature;
+    for (int f = pass.from; f < pass.to; ++f) {
+        Summed sum = reinterpret_cast<const Summed*>(sums)[f] * scale;
+        if (p.accumulate) sum += widened(out[f]);
+        narrow(sum, out[f]);
     }
 }
 
-template <int Vectors, class Stored, class Summed, class Index>
-void add_tiles(const Product<Stored, Summed, Index>& p, const std::vector<std::int64_t>& bounds, const Stored* base,
-               std::int64_t stride, bool mapped, const Summed* column_scale, std::int64_t feature, int kept) {
-    using P = Product<Stored, Summed, Index>;
-    const std::int64_t count = std::int64_t(bounds.size()) - 1;
-    const bool weighted = p.weight || column_scale;
-#pragma omp for schedule(dynamic, 1) nowait
-    for (std::int64_t i = 0; i < count; ++i) {
-        if (weighted)
-            add_tile<Vectors, true, P, Stored, Summed, Index>(p, base, stride, mapped, column_scale, feature, kept,
-                                                              bounds[i], bounds[i + 1]);
-        else
-            add_tile<Vectors, false, P, Stored, Summed, Index>(p, base, stride, mapped, nullptr, feature, kept,
-                                                               bounds[i], bounds[i + 1]);
-    }
+template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
+inline void add_row(int vectors, const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass,
+                    std::int64_t row, std::int64_t edges) {
+    if (vectors == 8) add_row<8, Weighted, Mapped>(p, pass, row, edges);
+    else if (vectors == 4) add_row<4, Weighted, Mapped>(p, pass, row, edges);
+    else if (vectors == 2) add_row<2, Weighted, Mapped>(p, pass, row, edges);
+    else add_row<1, Weighted, Mapped>(p, pass, row, edges);
 }
 
 struct Aligned {
@@ -157,14 +155,15 @@ struct Aligned {
 
 // Features in slabs: a slab of a few features of all columns is copied together first (scaled on
 // the way), so that it stays in the cache while all edges pass over it.
-template <int Vectors, class Stored, class Summed, class Index>
-void by_slabs(const Product<Stored, Summed, Index>& p) {
-    constexpr int tile = Vectors * Vector<Summed>::lanes;
+template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
+void by_slabs(const Product<Stored, Summed, Index>& p, int vectors) {
+    const int tile = vectors * Vector<Summed>::lanes;
     const auto bounds = chunks(p);
+    const std::int64_t count = std::int64_t(bounds.size()) - 1, edges = p.indptr[p.rows];
     Aligned buffer(std::size_t(p.x_rows + 1) * tile * sizeof(Stored));
     Stored* slab = static_cast<Stored*>(buffer.memory);
     // With a map, column and row of x differ: the scale stays with the edges.
-    const bool scaled = p.column_scale && !p.column_map;
+    const bool scaled = p.column_scale && !Mapped;
 #pragma omp parallel num_threads(p.threads)
     for (std::int64_t feature = 0; feature < p.width; feature += tile) {
         const int kept = int(std::min<std::int64_t>(tile, p.width - feature));
@@ -178,37 +177,40 @@ void by_slabs(const Product<Stored, Summed, Index>& p) {
                 std::memcpy(to, from, kept * sizeof(Stored));
             if (kept < tile) std::memset(to + kept, 0, (tile - kept) * sizeof(Stored));
         }
-        add_tiles<Vectors>(p, bounds, static_cast<const Stored*>(slab), tile, p.column_map != nullptr,
-                           scaled ? nullptr : p.column_scale, feature, kept);
-#pragma omp barrier
+        const Pass<Stored, Summed> pass{slab, tile, scaled ? nullptr : p.column_scale, feature, 0, kept};
+#pragma omp for schedule(dynamic, 1)
+        for (std::int64_t i = 0; i < count; ++i)
+            for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row)
+                add_row<Weighted, Mapped>(vectors, p, pass, row, edges);
     }
 }
 
-// Straight from x, one tile after the other; the last features, too few for a vector, by a padded slab.
-template <class Stored, class Summed, class Index>
+// Straight from x, all features of a row before the next row. The last vector may overlap the one
+// before it and then writes only what is left; so this needs a vector's worth of features.
+template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
 void straight(const Product<Stored, Summed, Index>& p) {
     constexpr int lanes = Vector<Summed>::lanes;
     const auto bounds = chunks(p);
-    const std::int64_t whole = p.width / lanes * lanes;
-#pragma omp parallel num_threads(p.threads)
-    for (std::int64_t feature = 0; feature < whole;) {
-        const std::int64_t left = (whole - feature) / lanes;
-        const Stored* base = p.x + feature;
-        const bool mapped = p.column_map != nullptr;
-        const int vectors = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        if (vectors == 8) add_tiles<8>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, 8 * lanes);
-        else if (vectors == 4) add_tiles<4>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, 4 * lanes);
-        else if (vectors == 2) add_tiles<2>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, 2 * lanes);
-        else add_tiles<1>(p, bounds, base, p.x_stride, mapped, p.column_scale, feature, lanes);
-        feature += vectors * lanes;
-    }
-    if (whole < p.width) {
-        auto rest = p;
-        rest.width = p.width - whole;
-        rest.x = p.x + whole;
-        rest.out = p.out + whole;
-        by_slabs<1>(rest);
-    }
+    const std::int64_t count = std::int64_t(bounds.size()) - 1, edges = p.indptr[p.rows];
+#pragma omp parallel for schedule(dynamic, 1) num_threads(p.threads)
+    for (std::int64_t i = 0; i < count; ++i)
+        for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row)
+            for (std::int64_t feature = 0; feature < p.width;) {
+                const std::int64_t whole = (p.width - feature) / lanes;
+                const int vectors = whole >= 8 ? 8 : whole >= 4 ? 4 : whole >= 2 ? 2 : 1;
+                const std::int64_t first = std::min(feature, p.width - vectors * lanes);
+                const Pass<Stored, Summed> pass{p.x + first, p.x_stride, p.column_scale, first,
+                                                int(feature - first), vectors * lanes};
+                add_row<Weighted, Mapped>(vectors, p, pass, row, edges);
+                feature = first + vectors * lanes;
+            }
+}
+
+template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
+void pass_over(const Product<Stored, Summed, Index>& p, int tile) {
+    constexpr int lanes = Vector<Summed>::lanes;
+    if (tile < 0 && p.width >= lanes) straight<Weighted, Mapped>(p);
+    else by_slabs<Weighted, Mapped>(p, tile >= 8 * lanes ? 8 : tile >= 4 * lanes ? 4 : tile >= 2 * lanes ? 2 : 1);
 }
 
 template <class Stored, class Summed, class Index>
@@ -224,11 +226,10 @@ void product(const Product<Stored, Summed, Index>& p) {
         else tile = feature * 64 <= double(16 << 20) ? 64 : feature * 32 <= double(16 << 20) ? 32 : 16;
     }
     if (tile > 0) tile = int(std::min<std::int64_t>(tile, (p.width + lanes - 1) / lanes * lanes));
-    if (tile < 0) straight(p);
-    else if (tile >= 8 * lanes) by_slabs<8>(p);
-    else if (tile >= 4 * lanes) by_slabs<4>(p);
-    else if (tile >= 2 * lanes) by_slabs<2>(p);
-    else by_slabs<1>(p);
+    // Slabs without a map carry the column scale themselves.
+    const bool weighted = p.weight || (p.column_scale && (p.column_map || tile < 0));
+    if (p.column_map) weighted ? pass_over<true, true>(p, tile) : pass_over<false, true>(p, tile);
+    else weighted ? pass_over<true, false>(p, tile) : pass_over<false, false>(p, tile);
 }
 
 inline std::uint32_t hashed(std::uint32_t a, std::uint32_t b, std::uint32_t feature) {
