@@ -308,4 +308,4 @@ def test_a_degree_that_is_not_positive_is_refused_by_every_rank_at_once(first_ho
 
     told = run_ranks(3, body, timeout=10)
     assert len(set(told)) == 1
-    assert "positive weighted degrees" in told[0]
+    assert "needs positive weighted degrees, but node 17 has -" in told[0]

@@ -415,6 +415,6 @@ def test_an_unknown_model_is_refused_with_the_nearest_name():
 def test_weights_that_a_mean_or_a_normalization_cannot_take_are_refused(kind):
     pairs = torch.tensor([[0, 1], [1, 2]])
     graph = Graph.from_edge_index(pairs, num_nodes=3, weight=torch.tensor([-3.0, 1.0]))
-    message = {"mean": "row 1 has a negative sum", "gcn": "row 1 has -2: remove its negative edge weights"}
+    message = {"mean": "node 1 has a negative sum", "gcn": "node 1 has -2: remove its negative edge weights"}
     with pytest.raises(InputError, match=message[kind]):
         getattr(LocalBlock.from_graph(graph), kind)(torch.ones(3, 1))
