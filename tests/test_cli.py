@@ -188,7 +188,7 @@ def sent_bytes(folder, options):
     from gcnsys.partition import Partitioning
     from gcnsys.runtime import Placement
     from gcnsys.testing.ranks import run_ranks
-    from gcnsys.train.session import run_part
+    from gcnsys.train.run import run_part
 
     asked = parser().parse_args(["train", folder, "--epochs", "1", *map(str, options)])
     config = configured(asked)

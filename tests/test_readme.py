@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tomllib
@@ -104,12 +105,18 @@ def test_scripts_without_arguments_say_how_they_are_called(script):
     assert done.stderr.startswith("usage: ")
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @pytest.mark.processes
 def test_two_launchers_train_together_as_two_machines_would(mine):
     assert run(["partition", "build", "npz:mine.npz", "--parts", "4", "--out", "four"]) == 0
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "2",
-        "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:29517", "--rdzv-id", "test",
+        "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "test",
         "-m", "gcnsys", "train", "four", "--epochs", "3", "--out", "run",
     ]  # fmt: skip
     launchers = [

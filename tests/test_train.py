@@ -15,7 +15,7 @@ from gcnsys.runtime import Placement
 from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import RunConfig, Task
 from gcnsys.train.folder import RunFolder
-from gcnsys.train.session import Best, learning_rate_factor, run_part
+from gcnsys.train.run import Best, learning_rate_factor, run_part
 from gcnsys.train.task import Score
 from gcnsys.train.trainer import Evaluation
 from gcnsys.train.view import precomputes

@@ -12,7 +12,7 @@ from gcnsys.partition import build
 from gcnsys.runtime import Comm, Placement
 from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import RunConfig
-from gcnsys.train.session import run_part
+from gcnsys.train.run import run_part
 
 
 def train(dataset: Dataset, config: RunConfig, num_parts: int = 1) -> History:

@@ -19,7 +19,7 @@ from gcnsys.runtime.launch import launch
 from gcnsys.runtime.process import Device, launched_by_torchrun
 from gcnsys.train import RunConfig
 from gcnsys.train.folder import RunFolder, default_folder
-from gcnsys.train.session import Watch, run_part, share_cores
+from gcnsys.train.run import Watch, run_part, share_cores
 from gcnsys.train.source import find_partitioning, is_partitioning
 
 GROUPS = {
