@@ -72,9 +72,9 @@ def deviation_of_shape(case, dtype=torch.float64):
     recipe = Recipe(
         case["model"], 3, case["linear_layers"], case["dropout"], case["norm"], case["residual"],
         case["gcn_norm"], case["train_eps"], first_hop == "on", case["inductive"], case["multilabel"],
-        # The gradient of a bias before batch norm is 0 but for rounding, which Adam would blow up
-        # to full steps; evaluation, whose running mean lags behind, would show them.
-        optimizer="sgd" if case["norm"] == "batch" else "adam",
+        # Adam divides a gradient by its own size. Under batch norm some are little more than rounding,
+        # and in float32 their steps stray from the reference's on a single part already.
+        optimizer="sgd" if case["norm"] == "batch" and dtype == torch.float32 else "adam",
     )  # fmt: skip
     inputs = {"multilabel": case["multilabel"], "sparse": storage == "sparse"}
     made = small(case["graph"], **inputs)
@@ -126,13 +126,13 @@ def test_more_shapes_of_models_train_like_one_device(case):
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("model", ["gcn", "sage", "gin"])
 def test_the_training_curve_is_the_same_for_any_number_of_parts_dropout_included(model, norm):
-    recipe = Recipe(model, 3, dropout=0.5, norm=norm, first_hop=False, optimizer="sgd")
+    recipe = Recipe(model, 3, dropout=0.5, norm=norm, first_hop=False)
     made = small("weighted")
     one, *more = [
         trained(recipe, made, assigned(made, "random", parts), parts, hidden=8) for parts in (1, 2, 3, 4)
     ]
     for several in more:
-        assert_exact(deviations(several, one), 1e-12)
+        assert_exact(deviations(several, one), 1e-10)
 
 
 def test_dropout_makes_a_difference_and_so_does_its_seed():

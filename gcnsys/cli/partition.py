@@ -87,7 +87,7 @@ def _described(partitioning: Partitioning, config: RunConfig, output: Output) ->
     widths = Widths.of(
         between, settings.num_convs, narrower=settings.exchange_side == "narrower",
         precomputed=precomputes(config.first_hop, sparse=manifest.sparse_features),
-        sparse=manifest.sparse_features, needs_own=models.get(config.model)(1, 1, settings).needs_own,
+        sparse=manifest.sparse_features, needs_own=models.get(config.model)(1, 1, settings, True).needs_own,
     )  # fmt: skip
     figures, costs = quality(manifest), expected(manifest, widths)
     output.say(

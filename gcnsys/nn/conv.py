@@ -65,6 +65,7 @@ class GCNConv(Conv):
         out_features: O.
         norm: ``symmetric`` (PyG) or ``out-in`` (DGL on directed graphs); see ``Block.gcn``.
         side: what crosses between ranks.
+        bias: whether there is a b.
     """
 
     needs_own = False
@@ -76,10 +77,11 @@ class GCNConv(Conv):
         *,
         norm: Norm = "symmetric",
         side: ExchangeSide = "narrower",
+        bias: bool = True,
     ) -> None:
         super().__init__(in_features, out_features, side)
         self.aggregation, self.norm = f"gcn:{norm}", norm
-        self.linear = Linear(in_features, out_features)
+        self.linear = Linear(in_features, out_features, bias=bias)
 
     def combine(self, own: Tensor | None, neighbours: Tensor) -> Tensor:
         out: Tensor = self.linear(neighbours)
@@ -99,14 +101,17 @@ class SAGEConv(Conv):
         in_features: I.
         out_features: O.
         side: what crosses between ranks.
+        bias: whether there is a b.
     """
 
     aggregation, needs_own = "mean", True
 
-    def __init__(self, in_features: int, out_features: int, *, side: ExchangeSide = "narrower") -> None:
+    def __init__(
+        self, in_features: int, out_features: int, *, side: ExchangeSide = "narrower", bias: bool = True
+    ) -> None:
         super().__init__(in_features, out_features, side)
         self.own = Linear(in_features, out_features, bias=False)
-        self.neighbours = Linear(in_features, out_features)
+        self.neighbours = Linear(in_features, out_features, bias=bias)
 
     def combine(self, own: Tensor | None, neighbours: Tensor) -> Tensor:
         assert own is not None
@@ -131,17 +136,24 @@ class GINConv(Conv):
         out_features: O.
         train_eps: learn ε instead of keeping it at 0.
         side: what crosses between ranks.
+        bias: whether the MLP's last layer has one.
     """
 
     aggregation, needs_own = "sum", True
 
     def __init__(
-        self, in_features: int, out_features: int, *, train_eps: bool = False, side: ExchangeSide = "narrower"
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        train_eps: bool = False,
+        side: ExchangeSide = "narrower",
+        bias: bool = True,
     ) -> None:
         super().__init__(in_features, out_features, side)
         self.eps = nn.Parameter(torch.zeros(1), requires_grad=train_eps)
         self.hidden = Linear(in_features, out_features)
-        self.output = Linear(out_features, out_features)
+        self.output = Linear(out_features, out_features, bias=bias)
 
     def combine(self, own: Tensor | None, neighbours: Tensor) -> Tensor:
         assert own is not None

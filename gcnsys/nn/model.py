@@ -117,23 +117,25 @@ class GNN(nn.Module):
         return h
 
 
-ConvMaker = Callable[[int, int, ModelSettings], Conv]
+ConvMaker = Callable[[int, int, ModelSettings, bool], Conv]
+"""Widths that come in and go out, settings, whether there is a bias -> a layer."""
+
 models: Registry[ConvMaker] = Registry("model")
 
 
 @models.register("gcn")
-def _gcn(width_in: int, width_out: int, settings: ModelSettings) -> Conv:
-    return GCNConv(width_in, width_out, norm=settings.gcn_norm, side=settings.exchange_side)
+def _gcn(width_in: int, width_out: int, settings: ModelSettings, bias: bool) -> Conv:
+    return GCNConv(width_in, width_out, norm=settings.gcn_norm, side=settings.exchange_side, bias=bias)
 
 
 @models.register("sage")
-def _sage(width_in: int, width_out: int, settings: ModelSettings) -> Conv:
-    return SAGEConv(width_in, width_out, side=settings.exchange_side)
+def _sage(width_in: int, width_out: int, settings: ModelSettings, bias: bool) -> Conv:
+    return SAGEConv(width_in, width_out, side=settings.exchange_side, bias=bias)
 
 
 @models.register("gin")
-def _gin(width_in: int, width_out: int, settings: ModelSettings) -> Conv:
-    return GINConv(width_in, width_out, train_eps=settings.train_eps, side=settings.exchange_side)
+def _gin(width_in: int, width_out: int, settings: ModelSettings, bias: bool) -> Conv:
+    return GINConv(width_in, width_out, train_eps=settings.train_eps, side=settings.exchange_side, bias=bias)
 
 
 def build_model(settings: ModelSettings, num_features: int, num_classes: int, *, seed: int) -> GNN:
@@ -141,8 +143,12 @@ def build_model(settings: ModelSettings, num_features: int, num_classes: int, *,
     maker = models.get(settings.name)
     widths = [num_features, *[settings.hidden] * (settings.layers - 1), num_classes]
     pairs = list(pairwise(widths))
-    convs = [maker(a, b, settings) for a, b in pairs[: settings.num_convs]]
-    linears = [Linear(a, b) for a, b in pairs[settings.num_convs :]]
+    # Batch norm takes a bias before it away again. Its gradient is rounding alone, which Adam would
+    # blow up to full steps, other ones for other cuts: so there is none.
+    biases = [settings.norm != "batch"] * (len(pairs) - 1) + [True]
+    layers = [(*pair, bias) for pair, bias in zip(pairs, biases, strict=True)]
+    convs = [maker(a, b, settings, bias) for a, b, bias in layers[: settings.num_convs]]
+    linears = [Linear(a, b, bias=bias) for a, b, bias in layers[settings.num_convs :]]
     norm = {"none": None, "layer": LayerNorm, "batch": BatchNorm}[settings.norm]
     norms = [norm(width) for width in widths[1:-1]] if norm is not None else None
     model = GNN(convs, linears, hidden_norms=norms, dropout=settings.dropout, residual=settings.residual)
