@@ -304,3 +304,19 @@ def test_every_rank_reports_the_same_loss_and_scores():
     ranks = run_ranks(4, body)
     assert all(rank == ranks[0] for rank in ranks)
     assert set(ranks[0][1]) == {"train", "val", "test"}
+
+
+def test_an_error_nobody_foresaw_is_raised_where_it_is_and_told_elsewhere():
+    told = {}
+
+    def body(comm: Comm):
+        try:
+            with comm.agreed():
+                if comm.rank == 1:
+                    raise MemoryError("no room")
+        except (MemoryError, PeerError) as error:
+            told[comm.rank] = f"{type(error).__name__}: {error}"
+
+    run_ranks(3, body, timeout=10)
+    elsewhere = "PeerError: rank 1: MemoryError: no room"
+    assert told == {0: elsewhere, 1: "MemoryError: no room", 2: elsewhere}

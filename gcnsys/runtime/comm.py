@@ -181,16 +181,21 @@ class Comm:
         The block must hold no collective. Without this the others would wait for ever.
         """
         problem: GcnsysError | None = None
+        unexpected: Exception | None = None
         try:
             yield
         except GcnsysError as error:
             problem = error
         except OSError as error:
             problem = InputError(f"{error.filename}: {error.strerror}; free space or choose another place")
+        except Exception as error:
+            problem, unexpected = GcnsysError(f"{type(error).__name__}: {error}"), error
         told = self.texts(f"{problem.exit_code} {problem}" if problem else "")
         failed = [(rank, text) for rank, text in enumerate(told) if text]
         if not failed:
             return
+        if unexpected is not None:
+            raise unexpected
         rank, text = failed[0]
         code, _, sentence = text.partition(" ")
         if problem is None or rank != self.rank:
