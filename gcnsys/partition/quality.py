@@ -37,8 +37,8 @@ class Widths:
             features.append(0 if number == 0 and precomputed else crossing)
             # The gradient of constant inputs is never asked for.
             gradients.append(features[-1] if number or projected else 0)
-        # A dropped copy and its mask of a byte an element; precomputed, also the neighbours' rows.
-        dropped = 1.25 * (2 if precomputed and needs_own else 1)
+        # A dropped copy (masks are drawn again, not kept); precomputed, also the neighbours' rows.
+        dropped = 2 if precomputed and needs_own else 1
         inputs = 0.0 if sparse else widths[0] * (dropped + precomputed)
         return cls(tuple(features), tuple(gradients), inputs, 3 * sum(widths[1:]))
 
@@ -63,7 +63,8 @@ def expected(manifest: Manifest, widths: Widths, *, itemsize: int = 4) -> list[d
     """Bytes a rank sends in a training epoch, and about how much memory its arrays take.
 
     Traffic is exact. Memory counts the part's files, edge values and the transposed halo, inputs,
-    activations and exchange buffers; the interpreter and its libraries (about 300 MB) come on top.
+    activations and exchange buffers, as the native kernels need them; the interpreter and its
+    libraries (about 300 MB) come on top.
     """
     costs: list[dict[str, Any]] = []
     for rank, part in enumerate(manifest.parts):
@@ -76,7 +77,8 @@ def expected(manifest: Manifest, widths: Widths, *, itemsize: int = 4) -> list[d
         folder = f"part-{rank:05d}/"
         files = sum(entry.size for name, entry in manifest.files.items() if name.startswith(folder))
         flipped = part.halo_edges + (0 if manifest.symmetric else part.inner_edges)
-        edges = (part.inner_edges + part.halo_edges) * itemsize + flipped * (4 + itemsize)
+        values = itemsize if manifest.weighted else 0
+        edges = (part.inner_edges + part.halo_edges) * values + flipped * (4 + values)
         nodes = part.inner * (widths.inputs + widths.hidden) * itemsize
         buffers = 2 * (part.boundary + part.halo) * max(widths.features) * itemsize
         costs.append({
