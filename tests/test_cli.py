@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gcnsys.cli.main import COMMANDS, parser, run
+from gcnsys.errors import InputError
 from gcnsys.train import RunConfig
 
 SUMMARY_KEYS = {
@@ -249,6 +250,7 @@ MISTAKES = {
     "no partitioning": (("partition", "show", "absent"), "not a partitioning"),
     "no run": (("report", "absent", "--out", "x"), "not a run's folder"),
     "zero parts to build": (("partition", "build", "digits", "--parts", "0"), "at least 1"),
+    "cuda without a GPU for two": (("train", "digits", "--parts", "2", "--device", "cuda"), "no CUDA device"),
     "cuda without a GPU": (("train", "digits", "--device", "cuda"), "no CUDA device"),
 }
 
@@ -351,3 +353,18 @@ def test_the_version_names_the_kernels(capsys):
     code, out, _ = outcome(capsys, "--version")
     assert code == 0
     assert "kernels: " in out
+
+
+def test_a_rank_takes_its_device_and_patience_from_the_run_file(capsys, tmp_path, monkeypatch):
+    asked = []
+
+    def spy(device, *, timeout):
+        asked.append((device, timeout))
+        raise InputError("stop here")
+
+    monkeypatch.setattr("gcnsys.cli.train.joined", spy)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    (tmp_path / "run.toml").write_text('data = "digits"\ndevice = "cpu"\ntimeout = 7\n')
+    assert "stop here" in refused(capsys, "train", "run.toml")
+    assert asked == [("cpu", 7.0)]

@@ -14,9 +14,9 @@ from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
 from gcnsys.partition import Partitioning
-from gcnsys.runtime import joined
+from gcnsys.runtime import Placement, joined
 from gcnsys.runtime.launch import launch
-from gcnsys.runtime.process import Device, launched_by_torchrun
+from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train import RunConfig
 from gcnsys.train.folder import RunFolder, default_folder
 from gcnsys.train.run import Watch, run_part, share_cores
@@ -93,6 +93,7 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     if launched_by_torchrun():
         return _as_rank(options, output)
     config = configured(options)
+    Placement.choose(config.device, 0, config.parts or 1)  # refuses a device that is not there
     with output.working():
         partitioning = find_partitioning(config)
     folder = options.out or default_folder(Path("runs"), _run_name(partitioning, config))
@@ -124,18 +125,20 @@ def _alone(
 
 def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
     """One of the ranks of a launcher: problems are agreed upon, so that all leave together."""
-    device: Device = getattr(options, "device", "auto")
-    timeout = float(getattr(options, "timeout", RunConfig.model_fields["timeout"].default))
-    with joined(device, timeout=timeout) as (comm, placement):
+    # A rank that cannot read its configuration joins all the same, to say so to the others.
+    try:
+        place = configured(options)
+    except InputError:
+        place = RunConfig.checked({"data": options.data})
+    with joined(place.device, timeout=place.timeout) as (comm, placement):
         partitioning, folder = None, None
         with comm.agreed():
             config = configured(options)
-            if is_partitioning(Path(config.data)) or comm.rank == 0:
-                # A dataset is cut by rank 0 alone; the others find the result afterwards.
-                asked = config if is_partitioning(Path(config.data)) else _with_parts(config, comm.size)
+            asked = config if is_partitioning(Path(config.data)) else _with_parts(config, comm.size)
+            if comm.rank == 0:  # A dataset is cut by rank 0 alone; the others find the result afterwards.
                 partitioning = find_partitioning(asked)
         with comm.agreed():
-            partitioning = partitioning or find_partitioning(_with_parts(config, comm.size))
+            partitioning = partitioning or find_partitioning(asked)
             if partitioning.num_parts != comm.size:
                 raise InputError(
                     f"{partitioning.folder} has {partitioning.num_parts} parts but {comm.size} ranks were "

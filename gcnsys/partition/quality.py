@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from gcnsys.partition.disk import part_folder
 from gcnsys.partition.manifest import Manifest
 
 
@@ -74,7 +75,7 @@ def expected(manifest: Manifest, widths: Widths, *, itemsize: int = 4) -> list[d
             halo = sum(sender.train_sends[rank] for sender in manifest.parts)
         forward = sends * sum(widths.features) * itemsize
         backward = halo * sum(widths.gradients) * itemsize
-        folder = f"part-{rank:05d}/"
+        folder = f"{part_folder(rank)}/"
         files = sum(entry.size for name, entry in manifest.files.items() if name.startswith(folder))
         flipped = part.halo_edges + (0 if manifest.symmetric else part.inner_edges)
         values = itemsize if manifest.weighted else 0
