@@ -93,5 +93,4 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
     try:
         yield comm, placement
     finally:
-        comm.close()
         dist.destroy_process_group()
