@@ -6,26 +6,22 @@
 
 namespace gcnsys {
 
-extern const Kernels kernels_baseline;
-#ifdef HAVE_avx2
-extern const Kernels kernels_avx2;
-#endif
-#ifdef HAVE_avx512
-extern const Kernels kernels_avx512;
-#endif
+namespace baseline { const Kernels& kernels(); }
+namespace avx2 { const Kernels& kernels(); }
+namespace avx512 { const Kernels& kernels(); }
 
 static const Kernels& widest() {
     const char* wanted = std::getenv("GCNSYS_VECTOR");
-    const auto may = [wanted](const Kernels& k) { return !wanted || !*wanted || !std::strcmp(wanted, k.name); };
+    const auto may = [wanted](const Kernels& k) { return !wanted || !*wanted || !std::strcmp(wanted, k.name()); };
 #ifdef HAVE_avx512
-    if (may(kernels_avx512) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+    if (may(avx512::kernels()) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return kernels_avx512;
+        return avx512::kernels();
 #endif
 #ifdef HAVE_avx2
-    if (may(kernels_avx2) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kernels_avx2;
+    if (may(avx2::kernels()) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::kernels();
 #endif
-    return kernels_baseline;
+    return baseline::kernels();
 }
 
 const Kernels& kernels() {

@@ -1,7 +1,7 @@
 // The native kernels: what they take, and where the fastest version for this processor is.
 //
-// kernels.cpp is compiled once for each vector width (variants.cmake); `kernels()` picks the widest
-// that the processor has. Letters: R rows, K columns, E edges, F features.
+// Every file but module.cpp and dispatch.cpp is compiled once for each vector width, in a namespace of its
+// name; `kernels()` picks the widest that the processor has. Letters: R rows, K columns, E edges, F features.
 #pragma once
 
 #include <cstdint>
@@ -45,17 +45,24 @@ struct Dropout {
     int threads;
 };
 
-struct Kernels {
-    const char* name;
-    void (*product_f32_i32)(const Product<float, float, std::int32_t>&);
-    void (*product_f32_i64)(const Product<float, float, std::int64_t>&);
-    void (*product_f64_i32)(const Product<double, double, std::int32_t>&);
-    void (*product_f64_i64)(const Product<double, double, std::int64_t>&);
-    void (*product_bf16_i32)(const Product<bfloat16, float, std::int32_t>&);
-    void (*product_bf16_i64)(const Product<bfloat16, float, std::int64_t>&);
-    void (*dropout_f32)(const Dropout<float>&);
-    void (*dropout_f64)(const Dropout<double>&);
-    void (*dropout_bf16)(const Dropout<bfloat16>&);
+// All that the kernels run.
+#define GCNSYS_TASKS(TASK)                     \
+    TASK(Product<float, float, std::int32_t>)    \
+    TASK(Product<float, float, std::int64_t>)    \
+    TASK(Product<double, double, std::int32_t>)  \
+    TASK(Product<double, double, std::int64_t>)  \
+    TASK(Product<bfloat16, float, std::int32_t>) \
+    TASK(Product<bfloat16, float, std::int64_t>) \
+    TASK(Dropout<float>)                         \
+    TASK(Dropout<double>)                        \
+    TASK(Dropout<bfloat16>)
+
+class Kernels {
+public:
+    virtual const char* name() const = 0;
+#define TASK(...) virtual void run(const __VA_ARGS__&) const = 0;
+    GCNSYS_TASKS(TASK)
+#undef TASK
 };
 
 const Kernels& kernels();

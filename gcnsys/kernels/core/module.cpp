@@ -88,20 +88,20 @@ public:
 
     void product(const Array& x, const Array& out, bool accumulate, Offered weight, Offered row_scale,
                  Offered column_scale, Offered column_map, int threads, int tile) const {
-        const Kernels& k = kernels();
-        const bool narrow = holds<std::int32_t>(indices_);
-        if (holds<float>(x)) {
-            narrow ? run<float, float, std::int32_t>(k.product_f32_i32, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile)
-                   : run<float, float, std::int64_t>(k.product_f32_i64, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile);
-        } else if (holds<double>(x)) {
-            narrow ? run<double, double, std::int32_t>(k.product_f64_i32, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile)
-                   : run<double, double, std::int64_t>(k.product_f64_i64, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile);
-        } else if (holds<bfloat16>(x)) {
-            narrow ? run<bfloat16, float, std::int32_t>(k.product_bf16_i32, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile)
-                   : run<bfloat16, float, std::int64_t>(k.product_bf16_i64, x, out, accumulate, weight, row_scale, column_scale, column_map, threads, tile);
-        } else {
-            refuse("x must be float32, float64 or bfloat16");
-        }
+        const auto run = [&](auto stored, auto summed) {
+            using Stored = decltype(stored);
+            using Summed = decltype(summed);
+            if (holds<std::int32_t>(indices_))
+                run_as<Stored, Summed, std::int32_t>(x, out, accumulate, weight, row_scale, column_scale, column_map,
+                                                     threads, tile);
+            else
+                run_as<Stored, Summed, std::int64_t>(x, out, accumulate, weight, row_scale, column_scale, column_map,
+                                                     threads, tile);
+        };
+        if (holds<float>(x)) run(float(), float());
+        else if (holds<double>(x)) run(double(), double());
+        else if (holds<bfloat16>(x)) run(bfloat16(), float());
+        else refuse("x must be float32, float64 or bfloat16");
     }
 
 private:
@@ -116,8 +116,8 @@ private:
                        " is outside 0.." + std::to_string(cols_ - 1));
     }
 
-    template <class Stored, class Summed, class Index, class Kernel>
-    void run(Kernel kernel, const Array& x, const Array& out, bool accumulate, const Offered& weight,
+    template <class Stored, class Summed, class Index>
+    void run_as(const Array& x, const Array& out, bool accumulate, const Offered& weight,
              const Offered& row_scale, const Offered& column_scale, const Offered& column_map, int threads,
              int tile) const {
         Product<Stored, Summed, Index> p{};
@@ -148,15 +148,15 @@ private:
         p.threads = threads < 1 ? 1 : threads;
         p.tile = tile;
         nb::gil_scoped_release unlocked;
-        kernel(p);
+        kernels().run(p);
     }
 
     Array indptr_, indices_;
     std::int64_t rows_ = 0, cols_ = 0, edges_ = 0;
 };
 
-template <class Stored, class Kernel>
-void drop(Kernel kernel, const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
+template <class Stored>
+void drop(const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
           std::uint32_t threshold, double scale, int threads) {
     Dropout<Stored> d{};
     d.width = -1;
@@ -173,15 +173,14 @@ void drop(Kernel kernel, const Array& x, const Array& out, const Array& a, const
     d.scale = scale;
     d.threads = threads < 1 ? 1 : threads;
     nb::gil_scoped_release unlocked;
-    kernel(d);
+    kernels().run(d);
 }
 
 void dropout(const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
              std::uint32_t threshold, double scale, int threads) {
-    const Kernels& k = kernels();
-    if (holds<float>(x)) drop<float>(k.dropout_f32, x, out, a, b, first, threshold, scale, threads);
-    else if (holds<double>(x)) drop<double>(k.dropout_f64, x, out, a, b, first, threshold, scale, threads);
-    else if (holds<bfloat16>(x)) drop<bfloat16>(k.dropout_bf16, x, out, a, b, first, threshold, scale, threads);
+    if (holds<float>(x)) drop<float>(x, out, a, b, first, threshold, scale, threads);
+    else if (holds<double>(x)) drop<double>(x, out, a, b, first, threshold, scale, threads);
+    else if (holds<bfloat16>(x)) drop<bfloat16>(x, out, a, b, first, threshold, scale, threads);
     else refuse("x must be float32, float64 or bfloat16");
 }
 
@@ -191,7 +190,7 @@ NB_MODULE(_core, m) {
     // At exit, objects that a frame or a cycle still holds would be reported as leaks.
     nb::set_leak_warnings(false);
     m.doc() = "Native kernels of gcnsys; use gcnsys.kernels, which falls back to torch without them.";
-    m.attr("VECTOR") = kernels().name;
+    m.attr("VECTOR") = kernels().name();
     nb::class_<Pattern>(m, "Pattern")
         .def(nb::init<Array, Array, std::int64_t>(), nb::arg("indptr"), nb::arg("indices"), nb::arg("num_cols"))
         .def("product", &Pattern::product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate") = false,

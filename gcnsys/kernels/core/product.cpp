@@ -1,89 +1,13 @@
-// One vector width's kernels; compiled several times, with VARIANT naming each and VECTOR_BYTES its width.
-#include "kernels.hpp"
+// Products of a CSR matrix and dense rows.
+#include "chunks.hpp"
+#include "vector.hpp"
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <new>
-#include <vector>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace gcnsys {
 namespace {
-
-// GCC's and Clang's vectors of one register; they compile to whatever the variant's flags allow.
-template <class Summed>
-struct Vector {
-    static constexpr int lanes = VECTOR_BYTES / sizeof(Summed);
-    typedef Summed type __attribute__((vector_size(VECTOR_BYTES), may_alias));
-};
-
-template <class Summed>
-using Lanes = typename Vector<Summed>::type;
-
-inline Lanes<float> load(const float* from) {
-    Lanes<float> v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
-}
-
-inline Lanes<double> load(const double* from) {
-    Lanes<double> v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
-}
-
-inline Lanes<float> load(const bfloat16* from) {
-    typedef std::uint16_t Half __attribute__((vector_size(VECTOR_BYTES / 2)));
-    typedef std::uint32_t Word __attribute__((vector_size(VECTOR_BYTES)));
-    Half half;
-    std::memcpy(&half, from, sizeof half);
-    Word word = __builtin_convertvector(half, Word) << 16;
-    Lanes<float> v;
-    std::memcpy(&v, &word, sizeof v);
-    return v;
-}
-
-inline float widened(float x) { return x; }
-inline double widened(double x) { return x; }
-inline float widened(bfloat16 x) {
-    std::uint32_t word = std::uint32_t(x.bits) << 16;
-    float f;
-    std::memcpy(&f, &word, sizeof f);
-    return f;
-}
-
-inline void narrow(float x, float& to) { to = x; }
-inline void narrow(double x, double& to) { to = x; }
-inline void narrow(float x, bfloat16& to) {
-    std::uint32_t word;
-    std::memcpy(&word, &x, sizeof word);
-    // To the nearest, ties to even; a NaN stays one.
-    bool is_nan = (word & 0x7fffffffu) > 0x7f800000u;
-    to.bits = is_nan ? std::uint16_t((word >> 16) | 0x40) : std::uint16_t((word + 0x7fff + ((word >> 16) & 1)) >> 16);
-}
-
-// Rows are cut into chunks of about equal edges, so that a few hubs do not hold everybody up.
-template <class P>
-std::vector<std::int64_t> chunks(const P& p) {
-    const std::int64_t edges = p.indptr[p.rows] + p.rows;
-    const std::int64_t count = p.threads == 1 ? 1 : std::min<std::int64_t>(p.rows, std::int64_t(p.threads) * 16);
-    std::vector<std::int64_t> bounds(std::max<std::int64_t>(count, 1) + 1, p.rows);
-    bounds[0] = 0;
-    for (std::int64_t i = 1; i < count; ++i) {
-        const std::int64_t target = edges * i / count;
-        std::int64_t low = bounds[i - 1], high = p.rows;
-        while (low < high) {
-            const std::int64_t middle = (low + high) / 2;
-            if (p.indptr[middle] + middle < target) low = middle + 1; else high = middle;
-        }
-        bounds[i] = low;
-    }
-    return bounds;
-}
 
 // Where a pass finds its columns, and which features of the result it writes.
 template <class Stored, class Summed>
@@ -158,7 +82,7 @@ struct Aligned {
 template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
 void by_slabs(const Product<Stored, Summed, Index>& p, int vectors) {
     const int tile = vectors * Vector<Summed>::lanes;
-    const auto bounds = chunks(p);
+    const auto bounds = chunks(p.indptr, p.rows, p.threads);
     const std::int64_t count = std::int64_t(bounds.size()) - 1, edges = p.indptr[p.rows];
     Aligned buffer(std::size_t(p.x_rows + 1) * tile * sizeof(Stored));
     Stored* slab = static_cast<Stored*>(buffer.memory);
@@ -190,7 +114,7 @@ void by_slabs(const Product<Stored, Summed, Index>& p, int vectors) {
 template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
 void straight(const Product<Stored, Summed, Index>& p) {
     constexpr int lanes = Vector<Summed>::lanes;
-    const auto bounds = chunks(p);
+    const auto bounds = chunks(p.indptr, p.rows, p.threads);
     const std::int64_t count = std::int64_t(bounds.size()) - 1, edges = p.indptr[p.rows];
 #pragma omp parallel for schedule(dynamic, 1) num_threads(p.threads)
     for (std::int64_t i = 0; i < count; ++i)
@@ -214,7 +138,7 @@ void pass_over(const Product<Stored, Summed, Index>& p, int tile) {
 }
 
 template <class Stored, class Summed, class Index>
-void product(const Product<Stored, Summed, Index>& p) {
+void multiplied(const Product<Stored, Summed, Index>& p) {
     if (p.rows == 0 || p.width == 0) return;
     constexpr int lanes = Vector<Summed>::lanes;
     int tile = p.tile;
@@ -232,49 +156,15 @@ void product(const Product<Stored, Summed, Index>& p) {
     else weighted ? pass_over<true, false>(p, tile) : pass_over<false, false>(p, tile);
 }
 
-inline std::uint32_t hashed(std::uint32_t a, std::uint32_t b, std::uint32_t feature) {
-    std::uint32_t h = (feature * 0x9E3779B1u) ^ a;
-    h ^= h >> 16;
-    h *= 0x85EBCA6Bu;
-    h ^= h >> 13;
-    h ^= b;
-    h *= 0xC2B2AE35u;
-    return h ^ (h >> 16);
-}
-
-// Without branches, so that the loop fits any vector unit.
-template <class Stored>
-void dropout(const Dropout<Stored>& d) {
-    using Summed = decltype(widened(Stored()));
-    const Summed factor[2] = {Summed(0), Summed(d.scale)};
-    constexpr int block = 64;
-#pragma omp parallel for schedule(static) num_threads(d.threads)
-    for (std::int64_t row = 0; row < d.rows; ++row) {
-        const Stored* x = d.x + row * d.width;
-        Stored* out = d.out + row * d.width;
-        const std::uint32_t a = d.a[row], b = d.b[row];
-        for (std::int64_t start = 0; start < d.width; start += block) {
-            const int count = int(std::min<std::int64_t>(block, d.width - start));
-            std::uint32_t words[block];
-            for (int f = 0; f < block; ++f) words[f] = hashed(a, b, d.first + std::uint32_t(start + f));
-            Summed factors[block];
-            // The torch side compares signed numbers: the same with the sign bit flipped.
-            for (int f = 0; f < block; ++f)
-                factors[f] = (words[f] ^ 0x80000000u) >= d.threshold ? factor[1] : factor[0];
-            for (int f = 0; f < count; ++f) narrow(Summed(widened(x[start + f]) * factors[f]), out[start + f]);
-        }
-    }
-}
-
 }  // namespace
 
-extern const Kernels VARIANT;
-const Kernels VARIANT = {
-    VARIANT_NAME,
-    product<float, float, std::int32_t>, product<float, float, std::int64_t>,
-    product<double, double, std::int32_t>, product<double, double, std::int64_t>,
-    product<bfloat16, float, std::int32_t>, product<bfloat16, float, std::int64_t>,
-    dropout<float>, dropout<double>, dropout<bfloat16>,
-};
+namespace VARIANT {
+void run(const Product<float, float, std::int32_t>& p) { multiplied(p); }
+void run(const Product<float, float, std::int64_t>& p) { multiplied(p); }
+void run(const Product<double, double, std::int32_t>& p) { multiplied(p); }
+void run(const Product<double, double, std::int64_t>& p) { multiplied(p); }
+void run(const Product<bfloat16, float, std::int32_t>& p) { multiplied(p); }
+void run(const Product<bfloat16, float, std::int64_t>& p) { multiplied(p); }
+}  // namespace VARIANT
 
 }  // namespace gcnsys
