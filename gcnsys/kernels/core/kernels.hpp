@@ -60,11 +60,13 @@ struct Dropout {
 class Kernels {
 public:
     virtual const char* name() const = 0;
+    virtual std::int64_t vector_bytes() const = 0;
 #define TASK(...) virtual void run(const __VA_ARGS__&) const = 0;
     GCNSYS_TASKS(TASK)
 #undef TASK
 };
 
-const Kernels& kernels();
+// The widest kernels that this processor runs and whose vectors a row of so many bytes fills.
+const Kernels& kernels(std::int64_t row_bytes = 64);
 
 }  // namespace gcnsys

@@ -3,6 +3,7 @@
 // Whatever does not fit raises ValueError before a byte is touched; the interpreter lock is
 // released while a kernel runs.
 #include "kernels.hpp"
+#include "workspace.hpp"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -148,7 +149,7 @@ private:
         p.threads = threads < 1 ? 1 : threads;
         p.tile = tile;
         nb::gil_scoped_release unlocked;
-        kernels().run(p);
+        kernels(p.width * std::int64_t(sizeof(Stored))).run(p);
     }
 
     Array indptr_, indices_;
@@ -197,6 +198,7 @@ NB_MODULE(_core, m) {
              nb::arg("weight") = nb::none(), nb::arg("row_scale") = nb::none(),
              nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(), nb::arg("threads") = 1,
              nb::arg("tile") = 0);
+    m.def("keep_freed_memory", &keep_freed_memory);
     m.def("dropout", &dropout, nb::arg("x"), nb::arg("out"), nb::arg("a"), nb::arg("b"), nb::arg("first"),
           nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
 }

@@ -1,159 +1,215 @@
 // Products of a CSR matrix and dense rows.
 #include "chunks.hpp"
 #include "vector.hpp"
+#include "workspace.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <new>
+#include <array>
+#include <utility>
 
 namespace gcnsys {
 namespace {
 
-// Where a pass finds its columns, and which features of the result it writes.
+// Registers of sums that fit beside what else a loop needs: passes of up to so many are compiled.
+template <class Stored>
+constexpr int registers = (VECTOR_BYTES == 64 ? 16 : 8) / (std::is_same_v<Stored, bfloat16> ? 2 : 1);
+
+// The features that one pass over the edges adds up, `V` registers of them. The last register lies at
+// `last`, over the one before where the width is not a multiple.
 template <class Stored, class Summed>
 struct Pass {
-    const Stored* base;         // column c lies at base + c * stride
+    const Stored* base;          // column c lies at base + c * stride
     std::int64_t stride;
-    const Summed* column_scale; // or null: 1
-    std::int64_t feature;       // of the first lane
-    int from, to;               // lanes written
+    const Summed* column_scale;  // or null: 1
+    std::int64_t feature;        // the first one, in the result
+    int last;                    // where the last register starts, behind `feature`
 };
 
-// Adds up `Vectors` vectors of features of one row.
-template <int Vectors, bool Weighted, bool Mapped, class Stored, class Summed, class Index>
-inline void add_row(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass, std::int64_t row,
-                    std::int64_t edges) {
-    constexpr int lanes = Vector<Summed>::lanes;
-    constexpr std::int64_t ahead = 12;
-    Lanes<Summed> sums[Vectors] = {};
+template <class Stored, class Summed, class Index>
+using Rows = void (*)(const Product<Stored, Summed, Index>&, const Pass<Stored, Summed>&, std::int64_t, std::int64_t);
+
+template <int V, bool Weighted, bool Mapped, class Stored, class Summed, class Index>
+void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass, std::int64_t first,
+              std::int64_t last) {
+    constexpr int lanes = Sum<Stored>::lanes;
+    constexpr std::int64_t ahead = V <= 4 ? 24 : 8;
     const Index* indices = p.indices;
-    const std::int64_t end = p.indptr[row + 1];
-    for (std::int64_t edge = p.indptr[row]; edge < end; ++edge) {
-        if (edge + ahead < edges) {
-            std::int64_t next = indices[edge + ahead];
-            if (Mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
-            const char* address = reinterpret_cast<const char*>(pass.base + next * pass.stride);
-            for (std::size_t byte = 0; byte < Vectors * lanes * sizeof(Stored); byte += 64)
-                __builtin_prefetch(address + byte, 0, 3);
+    const std::int64_t edges = p.indptr[p.rows];
+    for (std::int64_t row = first; row < last; ++row) {
+        Sum<Stored> sums[V] = {};
+        const std::int64_t end = p.indptr[row + 1];
+        for (std::int64_t edge = p.indptr[row]; edge < end; ++edge) {
+            if (edge + ahead < edges) {
+                std::int64_t next = indices[edge + ahead];
+                if (Mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
+                const char* address = reinterpret_cast<const char*>(pass.base + next * pass.stride);
+                for (std::size_t byte = 0; byte < V * lanes * sizeof(Stored); byte += 64)
+                    __builtin_prefetch(address + byte, 0, 3);
+            }
+            std::int64_t column = indices[edge];
+            Summed factor = 1;
+            if (Weighted) {
+                if (p.weight) factor = p.weight[edge];
+                if (pass.column_scale) factor *= pass.column_scale[column];
+            }
+            if (Mapped) {
+                column = p.column_map[column];
+                if (column < 0) continue;
+            }
+            const Stored* from = pass.base + column * pass.stride;
+            for (int v = 0; v < V; ++v) {
+                const Stored* at = from + (v + 1 < V ? v * lanes : pass.last);
+                if (Weighted) sums[v].add(at, factor);
+                else sums[v].add(at);
+            }
         }
-        std::int64_t column = indices[edge];
-        Summed factor = 1;
-        if (Weighted) {
-            if (p.weight) factor = p.weight[edge];
-            if (pass.column_scale) factor *= pass.column_scale[column];
+        Stored* out = p.out + row * p.out_stride + pass.feature;
+        for (int v = 0; v < V; ++v) {
+            if (p.row_scale) sums[v].scale(p.row_scale[row]);
+            // All are added before any is stored: registers may overlap.
+            if (p.accumulate) sums[v].add(out + (v + 1 < V ? v * lanes : pass.last));
         }
-        if (Mapped) {
-            column = p.column_map[column];
-            if (column < 0) continue;
-        }
-        const Stored* from = pass.base + column * pass.stride;
-        for (int v = 0; v < Vectors; ++v) {
-            if (Weighted) sums[v] += load(from + v * lanes) * factor;
-            else sums[v] += load(from + v * lanes);
-        }
-    }
-    const Summed scale = p.row_scale ? p.row_scale[row] : Summed(1);
-    Stored* out = p.out + row * p.out_stride + pass.feature;
-    for (int f = pass.from; f < pass.to; ++f) {
-        Summed sum = reinterpret_cast<const Summed*>(sums)[f] * scale;
-        if (p.accumulate) sum += widened(out[f]);
-        narrow(sum, out[f]);
+        for (int v = 0; v < V; ++v) sums[v].store_to(out + (v + 1 < V ? v * lanes : pass.last));
     }
 }
 
-template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
-inline void add_row(int vectors, const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass,
-                    std::int64_t row, std::int64_t edges) {
-    if (vectors == 8) add_row<8, Weighted, Mapped>(p, pass, row, edges);
-    else if (vectors == 4) add_row<4, Weighted, Mapped>(p, pass, row, edges);
-    else if (vectors == 2) add_row<2, Weighted, Mapped>(p, pass, row, edges);
-    else add_row<1, Weighted, Mapped>(p, pass, row, edges);
+template <bool Weighted, bool Mapped, class Stored, class Summed, class Index, std::size_t... I>
+constexpr auto compiled(std::index_sequence<I...>) {
+    return std::array<Rows<Stored, Summed, Index>, sizeof...(I)>{
+        add_rows<int(I) + 1, Weighted, Mapped, Stored, Summed, Index>...};
 }
 
-struct Aligned {
-    explicit Aligned(std::size_t bytes) : memory(::operator new(bytes, std::align_val_t(64))) {}
-    ~Aligned() { ::operator delete(memory, std::align_val_t(64)); }
-    Aligned(const Aligned&) = delete;
-    void* memory;
+// One product on its way: which of the compiled passes it runs.
+template <class Stored, class Summed, class Index>
+class Passes {
+public:
+    static constexpr int lanes = Sum<Stored>::lanes, most = registers<Stored> * lanes;
+
+    Passes(const Product<Stored, Summed, Index>& p, bool weighted)
+        : p_(p), table_(p.column_map ? table<true, true>() : weighted ? table<true, false>() : table<false, false>()) {}
+
+    // Adds up all of `width` features, at least a register's worth, of the rows in [first, last).
+    void run(Pass<Stored, Summed> pass, std::int64_t width, std::int64_t first, std::int64_t last) const {
+        for (std::int64_t needed = (width + lanes - 1) / lanes; needed > 0;) {
+            // The last pass has two registers or more, so that none overlaps what an earlier pass stored.
+            constexpr int most = registers<Stored>;
+            const int v = needed > most + 1 ? most : needed == most + 1 ? most - 1 : int(needed);
+            needed -= v;
+            pass.last = int(needed ? (v - 1) * lanes : width - lanes);
+            if (v == 1) pass.base += pass.last, pass.feature += pass.last, pass.last = 0;
+            table_[v - 1](p_, pass, first, last);
+            pass.base += v * lanes, pass.feature += v * lanes, width -= v * lanes;
+        }
+    }
+
+private:
+    using Table = std::array<Rows<Stored, Summed, Index>, std::size_t(registers<Stored>)>;
+
+    template <bool Weighted, bool Mapped>
+    static const Table& table() {
+        static constexpr Table made =
+            compiled<Weighted, Mapped, Stored, Summed, Index>(std::make_index_sequence<std::size_t(registers<Stored>)>());
+        return made;
+    }
+
+    const Product<Stored, Summed, Index>& p_;
+    const Table& table_;
 };
 
 // Features in slabs: a slab of a few features of all columns is copied together first (scaled on
 // the way), so that it stays in the cache while all edges pass over it.
-template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
-void by_slabs(const Product<Stored, Summed, Index>& p, int vectors) {
-    const int tile = vectors * Vector<Summed>::lanes;
-    const auto bounds = chunks(p.indptr, p.rows, p.threads);
-    const std::int64_t count = std::int64_t(bounds.size()) - 1, edges = p.indptr[p.rows];
-    Aligned buffer(std::size_t(p.x_rows + 1) * tile * sizeof(Stored));
-    Stored* slab = static_cast<Stored*>(buffer.memory);
+template <class Stored, class Summed, class Index>
+void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
     // With a map, column and row of x differ: the scale stays with the edges.
-    const bool scaled = p.column_scale && !Mapped;
+    const bool scaled = p.column_scale && !p.column_map;
+    const Passes<Stored, Summed, Index> passes(p, p.weight || (p.column_scale && !scaled));
+    const auto bounds = chunks(p.indptr, p.rows, p.threads);
+    const std::int64_t count = std::int64_t(bounds.size()) - 1;
+    // The last slab takes up what would be less than a register.
+    const std::int64_t lanes = Sum<Stored>::lanes, slabs = std::max<std::int64_t>(1, (p.width + tile - lanes) / tile);
+    const Workspace workspace(std::size_t(p.x_rows) * (tile + lanes) * sizeof(Stored));
+    Stored* slab = workspace.as<Stored>();
 #pragma omp parallel num_threads(p.threads)
-    for (std::int64_t feature = 0; feature < p.width; feature += tile) {
-        const int kept = int(std::min<std::int64_t>(tile, p.width - feature));
+    for (std::int64_t s = 0; s < slabs; ++s) {
+        const std::int64_t feature = s * tile, kept = s + 1 < slabs ? tile : p.width - feature;
 #pragma omp for schedule(static)
         for (std::int64_t row = 0; row < p.x_rows; ++row) {
             const Stored* from = p.x + row * p.x_stride + feature;
-            Stored* to = slab + row * tile;
+            const char* next = reinterpret_cast<const char*>(from + 8 * p.x_stride);  // may lie behind the end
+            for (std::size_t byte = 0; byte < kept * sizeof(Stored); byte += 64) __builtin_prefetch(next + byte, 0, 0);
+            Stored* to = slab + row * kept;
             if (scaled)
-                for (int f = 0; f < kept; ++f) narrow(Summed(widened(from[f]) * p.column_scale[row]), to[f]);
+                for (std::int64_t f = 0; f < kept; ++f) narrow(Summed(widened(from[f]) * p.column_scale[row]), to[f]);
             else
                 std::memcpy(to, from, kept * sizeof(Stored));
-            if (kept < tile) std::memset(to + kept, 0, (tile - kept) * sizeof(Stored));
         }
-        const Pass<Stored, Summed> pass{slab, tile, scaled ? nullptr : p.column_scale, feature, 0, kept};
+        const Pass<Stored, Summed> pass{slab, kept, scaled ? nullptr : p.column_scale, feature, 0};
 #pragma omp for schedule(dynamic, 1)
-        for (std::int64_t i = 0; i < count; ++i)
-            for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row)
-                add_row<Weighted, Mapped>(vectors, p, pass, row, edges);
+        for (std::int64_t i = 0; i < count; ++i) passes.run(pass, kept, bounds[i], bounds[i + 1]);
     }
 }
 
-// Straight from x, all features of a row before the next row. The last vector may overlap the one
-// before it and then writes only what is left; so this needs a vector's worth of features.
-template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
+// Straight from x, all features of a row before the next row.
+template <class Stored, class Summed, class Index>
 void straight(const Product<Stored, Summed, Index>& p) {
-    constexpr int lanes = Vector<Summed>::lanes;
+    const Passes<Stored, Summed, Index> passes(p, p.weight || p.column_scale);
     const auto bounds = chunks(p.indptr, p.rows, p.threads);
-    const std::int64_t count = std::int64_t(bounds.size()) - 1, edges = p.indptr[p.rows];
+    const std::int64_t count = std::int64_t(bounds.size()) - 1;
+    const Pass<Stored, Summed> pass{p.x, p.x_stride, p.column_scale, 0, 0};
 #pragma omp parallel for schedule(dynamic, 1) num_threads(p.threads)
-    for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row)
-            for (std::int64_t feature = 0; feature < p.width;) {
-                const std::int64_t whole = (p.width - feature) / lanes;
-                const int vectors = whole >= 8 ? 8 : whole >= 4 ? 4 : whole >= 2 ? 2 : 1;
-                const std::int64_t first = std::min(feature, p.width - vectors * lanes);
-                const Pass<Stored, Summed> pass{p.x + first, p.x_stride, p.column_scale, first,
-                                                int(feature - first), vectors * lanes};
-                add_row<Weighted, Mapped>(vectors, p, pass, row, edges);
-                feature = first + vectors * lanes;
-            }
+    for (std::int64_t i = 0; i < count; ++i) {
+        if (p.width <= passes.most) passes.run(pass, p.width, bounds[i], bounds[i + 1]);
+        else
+            for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row) passes.run(pass, p.width, row, row + 1);
+    }
 }
 
-template <bool Weighted, bool Mapped, class Stored, class Summed, class Index>
-void pass_over(const Product<Stored, Summed, Index>& p, int tile) {
-    constexpr int lanes = Vector<Summed>::lanes;
-    if (tile < 0 && p.width >= lanes) straight<Weighted, Mapped>(p);
-    else by_slabs<Weighted, Mapped>(p, tile >= 8 * lanes ? 8 : tile >= 4 * lanes ? 4 : tile >= 2 * lanes ? 2 : 1);
+// Less than a register of features: rows are padded to one.
+template <class Stored, class Summed, class Index>
+void padded(const Product<Stored, Summed, Index>& p) {
+    constexpr std::int64_t lanes = Sum<Stored>::lanes;
+    const Workspace wide_x(std::size_t(p.x_rows + 1) * lanes * sizeof(Stored));
+    const Workspace wide_out(std::size_t(p.rows) * lanes * sizeof(Stored));
+    Stored *x = wide_x.as<Stored>(), *sums = wide_out.as<Stored>();
+#pragma omp parallel for schedule(static) num_threads(p.threads)
+    for (std::int64_t row = 0; row < p.x_rows; ++row) {
+        std::memset(x + row * lanes, 0, lanes * sizeof(Stored));
+        std::memcpy(x + row * lanes, p.x + row * p.x_stride, p.width * sizeof(Stored));
+    }
+#pragma omp parallel for schedule(static) num_threads(p.threads)
+    for (std::int64_t row = 0; row < p.rows; ++row) {
+        std::memset(sums + row * lanes, 0, lanes * sizeof(Stored));
+        if (p.accumulate) std::memcpy(sums + row * lanes, p.out + row * p.out_stride, p.width * sizeof(Stored));
+    }
+    Product<Stored, Summed, Index> wide = p;
+    wide.x = x, wide.x_stride = lanes, wide.out = sums, wide.out_stride = lanes, wide.width = lanes;
+    straight(wide);
+#pragma omp parallel for schedule(static) num_threads(p.threads)
+    for (std::int64_t row = 0; row < p.rows; ++row)
+        std::memcpy(p.out + row * p.out_stride, sums + row * lanes, p.width * sizeof(Stored));
+}
+
+// Features a slab, or -1 to go straight, by what was measured: gathers run at full speed from a quarter
+// of the last cache, at two thirds of it from half, and at a third from memory; a copy costs as much as
+// gathering each row some ten times. Where not even a line of each row fits, slabs only add passes.
+template <class Stored, class Summed, class Index>
+std::int64_t chosen_tile(const Product<Stored, Summed, Index>& p) {
+    const double cache = double(last_cache_bytes()), bytes = double(p.x_rows) * p.width * sizeof(Stored);
+    const double reads = double(p.indptr[p.rows]) / double(std::max<std::int64_t>(p.x_rows, 1));
+    if (bytes <= cache / 16 || reads < (bytes > cache / 2 ? 4 : 24) || 64.0 * p.x_rows > cache) return -1;
+    int row_bytes = 256;
+    while (row_bytes > 64 && double(p.x_rows) * row_bytes > cache / 4) row_bytes /= 2;
+    return row_bytes / int(sizeof(Stored));
 }
 
 template <class Stored, class Summed, class Index>
 void multiplied(const Product<Stored, Summed, Index>& p) {
     if (p.rows == 0 || p.width == 0) return;
-    constexpr int lanes = Vector<Summed>::lanes;
-    int tile = p.tile;
-    if (tile == 0) {
-        // Copying pays where each column is read several times and x does not lie in the cache anyway.
-        const double edges = double(p.indptr[p.rows]), bytes = double(p.x_rows) * p.width * sizeof(Stored);
-        const double feature = double(p.x_rows) * sizeof(Stored);
-        if (edges < 4.0 * p.x_rows || bytes < double(1 << 20)) tile = -1;
-        else tile = feature * 64 <= double(16 << 20) ? 64 : feature * 32 <= double(16 << 20) ? 32 : 16;
-    }
-    if (tile > 0) tile = int(std::min<std::int64_t>(tile, (p.width + lanes - 1) / lanes * lanes));
-    // Slabs without a map carry the column scale themselves.
-    const bool weighted = p.weight || (p.column_scale && (p.column_map || tile < 0));
-    if (p.column_map) weighted ? pass_over<true, true>(p, tile) : pass_over<false, true>(p, tile);
-    else weighted ? pass_over<true, false>(p, tile) : pass_over<false, false>(p, tile);
+    constexpr std::int64_t lanes = Sum<Stored>::lanes;
+    const std::int64_t tile = p.tile ? p.tile : chosen_tile(p);
+    if (p.width < lanes) padded(p);
+    else if (tile < 0 || tile >= p.width) straight(p);
+    else by_slabs(p, std::max(lanes, tile / lanes * lanes));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ GCNSYS_TASKS(TASK)
 class Variant final : public Kernels {
 public:
     const char* name() const override { return VARIANT_NAME; }
+    std::int64_t vector_bytes() const override { return VECTOR_BYTES; }
 #define TASK(...) void run(const __VA_ARGS__& task) const override { VARIANT::run(task); }
     GCNSYS_TASKS(TASK)
 #undef TASK

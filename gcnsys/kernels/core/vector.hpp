@@ -1,44 +1,35 @@
-// One vector register of numbers, and how they are stored; VECTOR_BYTES is the width of a variant.
+// Vector registers of numbers, how numbers are stored, and sums over stored numbers.
+//
+// VECTOR_BYTES is the width of a variant; GCC's and Clang's vectors compile to whatever its flags allow.
 #pragma once
 
 #include "kernels.hpp"
 
 #include <cstring>
+#include <type_traits>
 
 namespace gcnsys {
 namespace {
 
-// GCC's and Clang's vectors of one register; they compile to whatever the variant's flags allow.
-template <class Summed>
+template <class Number>
 struct Vector {
-    static constexpr int lanes = VECTOR_BYTES / sizeof(Summed);
-    typedef Summed type __attribute__((vector_size(VECTOR_BYTES), may_alias));
+    static constexpr int lanes = VECTOR_BYTES / sizeof(Number);
+    typedef Number type __attribute__((vector_size(VECTOR_BYTES), may_alias));
 };
 
-template <class Summed>
-using Lanes = typename Vector<Summed>::type;
+template <class Number>
+using Lanes = typename Vector<Number>::type;
 
-inline Lanes<float> load(const float* from) {
-    Lanes<float> v;
+template <class Number>
+inline Lanes<Number> load(const Number* from) {
+    Lanes<Number> v;
     std::memcpy(&v, from, sizeof v);
     return v;
 }
 
-inline Lanes<double> load(const double* from) {
-    Lanes<double> v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
-}
-
-inline Lanes<float> load(const bfloat16* from) {
-    typedef std::uint16_t Half __attribute__((vector_size(VECTOR_BYTES / 2)));
-    typedef std::uint32_t Word __attribute__((vector_size(VECTOR_BYTES)));
-    Half half;
-    std::memcpy(&half, from, sizeof half);
-    Word word = __builtin_convertvector(half, Word) << 16;
-    Lanes<float> v;
-    std::memcpy(&v, &word, sizeof v);
-    return v;
+template <class Number>
+inline void store(Lanes<Number> v, Number* to) {
+    std::memcpy(to, &v, sizeof v);
 }
 
 inline float widened(float x) { return x; }
@@ -59,6 +50,45 @@ inline void narrow(float x, bfloat16& to) {
     bool is_nan = (word & 0x7fffffffu) > 0x7f800000u;
     to.bits = is_nan ? std::uint16_t((word >> 16) | 0x40) : std::uint16_t((word + 0x7fff + ((word >> 16) & 1)) >> 16);
 }
+
+// A register of stored numbers, added up in their wide type.
+template <class Stored>
+struct Sum {
+    static constexpr int lanes = Vector<Stored>::lanes;
+    Lanes<Stored> v;
+
+    void add(const Stored* from) { v += load(from); }
+    void add(const Stored* from, Stored factor) { v += load(from) * factor; }
+    void scale(Stored factor) { v *= factor; }
+    void store_to(Stored* to) const { store(v, to); }
+};
+
+// Numbers at even and odd places are kept apart: each word of two widens by a shift and by a mask.
+template <>
+struct Sum<bfloat16> {
+    static constexpr int lanes = Vector<std::uint16_t>::lanes;
+    using Words = Lanes<std::uint32_t>;
+    Lanes<float> even, odd;
+
+    void add(const bfloat16* from) { add(from, 1.0f); }
+    void add(const bfloat16* from, float factor) {
+        Words words;
+        std::memcpy(&words, from, sizeof words);
+        even += Lanes<float>(words << 16) * factor;
+        odd += Lanes<float>(words & 0xffff0000u) * factor;
+    }
+    void scale(float factor) { even *= factor, odd *= factor; }
+    void store_to(bfloat16* to) const {
+        const Words words = rounded(even) >> 16 | (rounded(odd) & 0xffff0000u);
+        std::memcpy(to, &words, sizeof words);
+    }
+
+private:
+    static Words rounded(Lanes<float> v) {
+        const Words words = Words(v), nearest = words + 0x7fffu + ((words >> 16) & 1u);
+        return (words & 0x7fffffffu) > 0x7f800000u ? (words | 0x400000u) : nearest;
+    }
+};
 
 }  // namespace
 }  // namespace gcnsys

@@ -1,0 +1,34 @@
+"""Timing peers side by side: every round runs each of them once, so that a busy moment hits all."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def side_by_side(runs: Mapping[str, Callable[[], object]], *, seconds: float = 1.0) -> dict[str, float]:
+    """The least seconds that each of several computations took, over interleaved rounds.
+
+    Args:
+        runs: what to time, by name; each is run once before, unmeasured.
+        seconds: to spend; at least 5 rounds and at most 200 are run.
+    """
+    for run in runs.values():
+        run()
+    best = dict.fromkeys(runs, float("inf"))
+    began, rounds = time.perf_counter(), 0
+    while rounds < 5 or (rounds < 200 and time.perf_counter() - began < seconds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+        rounds += 1
+    return best
+
+
+def copy_bandwidth(*, mebibytes: int = 512) -> float:
+    """Bytes a second that a copy reads and writes, with the threads torch uses now."""
+    source = torch.ones(mebibytes * 2**18)
+    target = torch.empty_like(source)
+    best = side_by_side({"copy": lambda: target.copy_(source)})["copy"]
+    return 2 * source.nbytes / best

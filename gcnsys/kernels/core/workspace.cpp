@@ -1,0 +1,81 @@
+#include "workspace.hpp"
+
+#include <fstream>
+#include <mutex>
+#include <new>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+namespace gcnsys {
+namespace {
+
+constexpr std::size_t page = std::size_t(2) << 20;  // of the large kind
+constexpr std::size_t kept = std::size_t(64) << 20;  // bytes at most while nobody uses them
+
+std::mutex guard;
+std::vector<std::pair<void*, std::size_t>>& unused() {
+    static auto* buffers = new std::vector<std::pair<void*, std::size_t>>();  // outlives late callers
+    return *buffers;
+}
+
+}  // namespace
+
+Workspace::Workspace(std::size_t bytes) : memory_(nullptr), bytes_((bytes + page - 1) / page * page) {
+    {
+        std::lock_guard<std::mutex> hold(guard);
+        auto& buffers = unused();
+        for (std::size_t i = 0; i < buffers.size(); ++i)
+            if (buffers[i].second >= bytes_ && buffers[i].second <= 4 * bytes_) {
+                std::tie(memory_, bytes_) = buffers[i];
+                buffers.erase(buffers.begin() + std::ptrdiff_t(i));
+                return;
+            }
+    }
+    memory_ = ::operator new(bytes_, std::align_val_t(page));
+#ifdef __linux__
+    madvise(memory_, bytes_, MADV_HUGEPAGE);  // a hint: gathers from small pages miss the TLB
+#endif
+}
+
+Workspace::~Workspace() {
+    std::lock_guard<std::mutex> hold(guard);
+    auto& buffers = unused();
+    std::size_t held = bytes_;
+    for (const auto& [memory, bytes] : buffers) held += bytes;
+    while (held > kept && !buffers.empty()) {
+        held -= buffers.front().second;
+        ::operator delete(buffers.front().first, std::align_val_t(page));
+        buffers.erase(buffers.begin());
+    }
+    if (held > kept) ::operator delete(memory_, std::align_val_t(page));
+    else buffers.emplace_back(memory_, bytes_);
+}
+
+bool keep_freed_memory() {
+#ifdef __GLIBC__
+    return mallopt(M_MMAP_MAX, 0) && mallopt(M_TRIM_THRESHOLD, -1);
+#else
+    return false;
+#endif
+}
+
+std::size_t last_cache_bytes() {
+    static const std::size_t bytes = [] {
+        // sysconf adds up a whole socket's; this names the share of one group of cores.
+        std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+        std::size_t kibibytes = 0;
+        file >> kibibytes;
+        return (kibibytes ? kibibytes : 32768) << 10;
+    }();
+    return bytes;
+}
+
+}  // namespace gcnsys

@@ -1,0 +1,34 @@
+// Scratch memory that outlives a call: fresh pages cost more than the work done in them.
+#pragma once
+
+#include <cstddef>
+
+namespace gcnsys {
+
+// A buffer of at least `bytes`, on a boundary of 64; its content is what an earlier user left.
+class Workspace {
+public:
+    explicit Workspace(std::size_t bytes);
+    ~Workspace();
+    Workspace(const Workspace&) = delete;
+    Workspace& operator=(const Workspace&) = delete;
+
+    template <class T>
+    T* as() const {
+        return static_cast<T*>(memory_);
+    }
+
+private:
+    void* memory_;
+    std::size_t bytes_;
+};
+
+// From now on the C library's freed memory stays with the process, large blocks too: the next epoch asks
+// for the same sizes again, and fresh pages cost more than what is done with them. False where the library
+// has no such setting.
+bool keep_freed_memory();
+
+// Of the cache that cores share; what processors of today have where the system does not tell.
+std::size_t last_cache_bytes();
+
+}  // namespace gcnsys
