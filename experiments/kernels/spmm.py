@@ -1,6 +1,6 @@
 """Sums over neighbours: ours beside torch's CSR product, DGL and PyG, in one process, round by round.
 
-    python -m experiments.kernels.spmm [GRAPH ...] [--widths 16,256] [--threads 1,2] [--json]
+python -m experiments.kernels.spmm [GRAPH ...] [--widths 16,256] [--threads 1,2] [--json]
 """
 
 import argparse
@@ -89,7 +89,9 @@ def must_move(graph: Graph, width: int, element: int = 4) -> int:
     return pattern + element * width * (csr.num_rows + csr.num_cols)
 
 
-def measured(name: str, graph: Graph, widths: list[int], threads: list[int], seconds: float) -> Iterator[dict[str, Any]]:
+def measured(
+    name: str, graph: Graph, widths: list[int], threads: list[int], seconds: float
+) -> Iterator[dict[str, Any]]:
     """A record for each width, number of threads and direction."""
     peers = Peers(graph)
     for count in threads:
@@ -121,7 +123,9 @@ def line(record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("graphs", nargs="*", default=list(REAL), help="names, or dataset SPECs")
     options.add_argument("--widths", default=",".join(map(str, WIDTHS)))
     options.add_argument("--threads", default="1,2")
@@ -136,7 +140,16 @@ def main() -> None:
             records.append(record)
             print(line(record), file=sys.stderr, flush=True)
     if asked.json:
-        print(json.dumps({"kernels": kernels.name(), "machine": machine(), "versions": packages("dgl"), "records": records}))
+        print(
+            json.dumps(
+                {
+                    "kernels": kernels.name(),
+                    "machine": machine(),
+                    "versions": packages("dgl"),
+                    "records": records,
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from gcnsys.runtime.launch import launch
 from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train import RunConfig
 from gcnsys.train.folder import RunFolder, default_folder
-from gcnsys.train.run import Watch, run_part, share_cores
+from gcnsys.train.run import Watch, prepare_process, run_part
 from gcnsys.train.source import find_partitioning, is_partitioning
 
 GROUPS = {
@@ -115,7 +115,7 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
 def _alone(
     partitioning: Partitioning, config: RunConfig, path: Path, options: argparse.Namespace, output: Output
 ) -> dict[str, Any]:
-    share_cores(config)
+    prepare_process(config)
     with joined(config.device, timeout=config.timeout) as (comm, placement):
         folder = RunFolder(path, config, overwrite=options.overwrite)
         with watched(config, output) as watch:
@@ -147,7 +147,7 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
             if comm.rank == 0:
                 path = options.out or default_folder(Path("runs"), _run_name(partitioning, config))
                 folder = RunFolder(path, config, overwrite=options.overwrite)
-        share_cores(config)
+        prepare_process(config)
         with watched(config, output) as watch:
             summary = run_part(partitioning, config, comm, placement, folder, watch)
     return _finished(summary, folder.path, output) if folder is not None else None

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcnsys.kernels.backend import core, native_for
+from gcnsys.kernels.backend import native_for
 
 # Unsigned constants written as the signed integers of the same bits.
 _GOLDEN64 = 0x9E3779B97F4A7C15 - 2**64
@@ -35,6 +35,25 @@ class DropoutKey:
     seed: int
     epoch: int
     site: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mask:
+    """Which elements of some rows are dropped: drawn where it is needed, never stored.
+
+    Attributes:
+        key: what it depends on.
+        node_ids: ``[n]`` global ids of the rows.
+        rate: in ``(0, 1)``.
+    """
+
+    key: DropoutKey
+    node_ids: Tensor
+    rate: float
+
+    def words(self) -> tuple[Tensor, Tensor]:
+        """Two int32 words ``[n]``, all that a kernel needs of it."""
+        return row_words(self.key, self.node_ids)
 
 
 def _scrambled(words: Tensor) -> Tensor:
@@ -71,8 +90,28 @@ def kept(a: Tensor, b: Tensor, features: Tensor, rate: float) -> Tensor:
     return h >= threshold(rate) - 2**31
 
 
+def drop_into(x: Tensor, a: Tensor, b: Tensor, rate: float, out: Tensor, *, first_feature: int = 0) -> None:
+    """Write dropped rows ``[n, F]`` into ``out``, given the words of each row."""
+    module = native_for(x)
+    if module is not None:
+        parts = threshold(rate), 1 / (1 - rate), torch.get_num_threads()
+        module.dropout(x, out, a, b, first_feature, *parts)
+        return
+    width = x.shape[1]
+    features = torch.arange(first_feature, first_feature + width, dtype=torch.int32, device=x.device)
+    step = max(1, _CHUNK // max(1, width)) if x.device.type == "cpu" else max(1, x.shape[0])
+    for start in range(0, x.shape[0], step):
+        rows = slice(start, start + step)
+        mask = kept(a[rows, None], b[rows, None], features, rate)
+        torch.mul(x[rows], mask, out=out[rows])
+    out.mul_(1 / (1 - rate))
+
+
 class _KeyedDropout(torch.autograd.Function):
-    """``y = m * x / (1 - rate)``; the gradient is ``m * g / (1 - rate)``."""
+    """``y = m * x / (1 - rate)``; the gradient is ``m * g / (1 - rate)``.
+
+    The mask is drawn again in backward: nothing but two words a row is kept.
+    """
 
     @staticmethod
     def forward(
@@ -80,36 +119,19 @@ class _KeyedDropout(torch.autograd.Function):
     ) -> Tensor:
         ctx.rate, ctx.first_feature = rate, first_feature
         words = row_words(key, node_ids)
-        if native_for(x) is not None:
-            # The mask is drawn again in backward: nothing but two words a row is kept.
-            ctx.save_for_backward(*words)
-            return _by_core(x, *words, rate, first_feature)
-        width = x.shape[1]
-        a, b = (word[:, None] for word in words)
-        features = torch.arange(first_feature, first_feature + width, dtype=torch.int32, device=x.device)
-        mask = torch.empty(x.shape, dtype=torch.bool, device=x.device)
-        step = max(1, _CHUNK // max(1, width)) if x.device.type == "cpu" else max(1, x.shape[0])
-        for start in range(0, x.shape[0], step):
-            rows = slice(start, start + step)
-            mask[rows] = kept(a[rows], b[rows], features, rate)
-        ctx.save_for_backward(mask)
-        return (x * mask).mul_(1 / (1 - rate))
+        ctx.save_for_backward(*words)
+        return _dropped(x, *words, rate, first_feature)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        if len(ctx.saved_tensors) == 2:
-            a, b = ctx.saved_tensors
-            return _by_core(grads[0], a, b, ctx.rate, ctx.first_feature), None, None, None, None
-        (mask,) = ctx.saved_tensors
-        return (grads[0] * mask).mul_(1 / (1 - ctx.rate)), None, None, None, None
+        a, b = ctx.saved_tensors
+        return _dropped(grads[0], a, b, ctx.rate, ctx.first_feature), None, None, None, None
 
 
-def _by_core(x: Tensor, a: Tensor, b: Tensor, rate: float, first_feature: int) -> Tensor:
-    module = core()
-    assert module is not None
+def _dropped(x: Tensor, a: Tensor, b: Tensor, rate: float, first_feature: int) -> Tensor:
     x = x.detach().contiguous()
     out = torch.empty_like(x)
-    module.dropout(x, out, a, b, first_feature, threshold(rate), 1 / (1 - rate), torch.get_num_threads())
+    drop_into(x, a, b, rate, out, first_feature=first_feature)
     return out
 
 

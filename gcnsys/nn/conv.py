@@ -13,13 +13,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gcnsys.kernels import Block, SparseRows
+from gcnsys.kernels import Block, DroppedRows, SparseRows
 from gcnsys.kernels.block import Norm
-from gcnsys.nn.first_hop import FirstHop
-from gcnsys.nn.linear import Linear
+from gcnsys.nn.dropout import Rows
+from gcnsys.nn.first_hop import DroppedHop, FirstHop
+from gcnsys.nn.linear import Factored, Linear
 
 ExchangeSide = Literal["narrower", "input"]
-Rows = Tensor | SparseRows | FirstHop
 
 
 class Conv(nn.Module, ABC):
@@ -38,11 +38,11 @@ class Conv(nn.Module, ABC):
         self.projects_first = side == "narrower" and out_features < in_features
 
     @abstractmethod
-    def combine(self, own: Tensor | None, neighbours: Tensor) -> Tensor:
+    def combine(self, own: Tensor | DroppedRows | None, neighbours: Tensor | DroppedRows) -> Tensor:
         """The layer on aggregated rows: ``[D, I], [D, I] -> [D, O]``."""
 
     @abstractmethod
-    def projected(self, block: Block, x: Tensor | SparseRows) -> Tensor:
+    def projected(self, block: Block, x: Tensor | Factored) -> Tensor:
         """The layer with its projection first: ``[S, I] -> [D, O]``."""
 
     @abstractmethod
@@ -50,10 +50,12 @@ class Conv(nn.Module, ABC):
         """What the layer's neighbours add up to: ``[S, I] -> [D, I]``."""
 
     def forward(self, block: Block, x: Rows) -> Tensor:
-        if isinstance(x, FirstHop):
+        if isinstance(x, FirstHop | DroppedHop):
             return self.combine(x.own, x.neighbours)
         if self.projects_first or isinstance(x, SparseRows):
             return self.projected(block, x)
+        if isinstance(x, DroppedRows):
+            x = x.to_dense()
         return self.combine(block.own(x) if self.needs_own else None, self.aggregated(block, x))
 
 
@@ -83,11 +85,11 @@ class GCNConv(Conv):
         self.aggregation, self.norm = f"gcn:{norm}", norm
         self.linear = Linear(in_features, out_features, bias=bias)
 
-    def combine(self, own: Tensor | None, neighbours: Tensor) -> Tensor:
+    def combine(self, own: Tensor | DroppedRows | None, neighbours: Tensor | DroppedRows) -> Tensor:
         out: Tensor = self.linear(neighbours)
         return out
 
-    def projected(self, block: Block, x: Tensor | SparseRows) -> Tensor:
+    def projected(self, block: Block, x: Tensor | Factored) -> Tensor:
         return self.linear.shifted(block.gcn(self.linear.project(x), self.norm))
 
     def aggregated(self, block: Block, x: Tensor) -> Tensor:
@@ -113,14 +115,13 @@ class SAGEConv(Conv):
         self.own = Linear(in_features, out_features, bias=False)
         self.neighbours = Linear(in_features, out_features, bias=bias)
 
-    def combine(self, own: Tensor | None, neighbours: Tensor) -> Tensor:
+    def combine(self, own: Tensor | DroppedRows | None, neighbours: Tensor | DroppedRows) -> Tensor:
         assert own is not None
-        out: Tensor = self.own(own) + self.neighbours(neighbours)
-        return out
+        return self.neighbours.added_to(self.own.project(own), neighbours)
 
-    def projected(self, block: Block, x: Tensor | SparseRows) -> Tensor:
-        own = block.own(self.own(x))
-        return own + self.neighbours.shifted(block.mean(self.neighbours.project(x)))
+    def projected(self, block: Block, x: Tensor | Factored) -> Tensor:
+        own = block.own(self.own.project(x))
+        return self.neighbours.shifted(own + block.mean(self.neighbours.project(x)))
 
     def aggregated(self, block: Block, x: Tensor) -> Tensor:
         return block.mean(x)
@@ -155,12 +156,13 @@ class GINConv(Conv):
         self.hidden = Linear(in_features, out_features)
         self.output = Linear(out_features, out_features, bias=bias)
 
-    def combine(self, own: Tensor | None, neighbours: Tensor) -> Tensor:
+    def combine(self, own: Tensor | DroppedRows | None, neighbours: Tensor | DroppedRows) -> Tensor:
         assert own is not None
+        own, neighbours = (x.to_dense() if isinstance(x, DroppedRows) else x for x in (own, neighbours))
         out: Tensor = self.output(self.hidden((1 + self.eps) * own + neighbours).relu())
         return out
 
-    def projected(self, block: Block, x: Tensor | SparseRows) -> Tensor:
+    def projected(self, block: Block, x: Tensor | Factored) -> Tensor:
         h = self.hidden.project(x)
         h = self.hidden.shifted((1 + self.eps) * block.own(h) + block.sum(h))
         out: Tensor = self.output(h.relu())

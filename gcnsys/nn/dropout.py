@@ -1,12 +1,16 @@
 """Dropout with keyed masks, as a module: one module is one site."""
 
-from typing import overload
-
 from torch import Tensor, nn
 
 from gcnsys.errors import InputError
-from gcnsys.kernels import DropoutKey, SparseRows, keyed_dropout
-from gcnsys.nn.first_hop import FirstHop
+from gcnsys.kernels import DropoutKey, DroppedRows, Mask, SparseRows, keyed_dropout
+from gcnsys.nn.first_hop import DroppedHop, FirstHop
+
+Inputs = Tensor | SparseRows | FirstHop
+"""What a model reads."""
+
+Rows = Inputs | DroppedRows | DroppedHop
+"""What a layer reads."""
 
 
 class KeyedDropout(nn.Module):
@@ -23,27 +27,24 @@ class KeyedDropout(nn.Module):
         self.rate = rate
         self.key = DropoutKey(seed=0, epoch=0, site=0)
 
-    @overload
-    def forward(self, x: Tensor, node_ids: Tensor) -> Tensor: ...
-    @overload
-    def forward(self, x: SparseRows, node_ids: Tensor) -> SparseRows: ...
-    @overload
-    def forward(self, x: FirstHop, node_ids: Tensor) -> FirstHop: ...
+    def mask(self, node_ids: Tensor) -> Mask | None:
+        """What is dropped of rows with the given global ids ``[n]``; None in evaluation."""
+        return Mask(self.key, node_ids, self.rate) if self.training and self.rate else None
 
-    def forward(self, x: Tensor | SparseRows | FirstHop, node_ids: Tensor) -> Tensor | SparseRows | FirstHop:
-        """Drop from rows with the given global ids ``[n]``; the identity in evaluation."""
-        if not self.training or self.rate == 0:
+    def forward(self, x: Tensor, node_ids: Tensor) -> Tensor:
+        """Drop from rows ``[n, F]`` with the given global ids ``[n]``; the identity in evaluation."""
+        return keyed_dropout(x, self.key, node_ids, self.rate) if self.training else x
+
+    def inputs(self, x: Inputs, node_ids: Tensor) -> Rows:
+        """The same for constant inputs: carried out when the first layer multiplies them."""
+        mask = self.mask(node_ids)
+        if mask is None:
             return x
         if isinstance(x, SparseRows):
             return x.dropped(self.key, node_ids, self.rate)
         if isinstance(x, FirstHop):
-            own = None if x.own is None else self._dropped(x.own, node_ids)
-            # Own rows and neighbours are one input of twice the width: features F to 2 F - 1.
-            return FirstHop(own, self._dropped(x.neighbours, node_ids, first_feature=x.shape[1]))
-        return self._dropped(x, node_ids)
-
-    def _dropped(self, x: Tensor, node_ids: Tensor, first_feature: int = 0) -> Tensor:
-        return keyed_dropout(x, self.key, node_ids, self.rate, first_feature=first_feature)
+            return x.dropped(mask)
+        return DroppedRows(x, mask)
 
 
 def set_dropout_epoch(model: nn.Module, *, seed: int, epoch: int) -> None:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gcnsys.kernels import Block
+from gcnsys.kernels import Block, DroppedRows, Mask
+
+_WIDTH = 64
+"""Features aggregated at a time."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -28,6 +31,19 @@ class FirstHop:
     def shape(self) -> torch.Size:
         return self.neighbours.shape
 
+    def dropped(self, mask: Mask) -> "DroppedHop":
+        """Own rows and neighbours under dropout, as one input of twice the width."""
+        own = None if self.own is None else DroppedRows(self.own, mask)
+        return DroppedHop(own, DroppedRows(self.neighbours, mask, self.neighbours.shape[1]))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DroppedHop:
+    """A :class:`FirstHop` under dropout."""
+
+    own: DroppedRows | None
+    neighbours: DroppedRows
+
 
 def first_hop(block: Block, aggregation: str, x: Tensor, *, needs_own: bool) -> FirstHop:
     """Aggregate the inputs once, exactly.
@@ -39,6 +55,11 @@ def first_hop(block: Block, aggregation: str, x: Tensor, *, needs_own: bool) -> 
         needs_own: whether the layer also reads the rows themselves.
     """
     name, _, norm = aggregation.partition(":")
+    neighbours = x.new_empty(block.output_ids.numel(), x.shape[1])
     with torch.no_grad():
-        neighbours: Tensor = getattr(block, name)(x, *([norm] if norm else []))
+        # A few features at a time: the halo of all of them may be as large as the inputs.
+        for start in range(0, x.shape[1], _WIDTH):
+            features = slice(start, start + _WIDTH)
+            found = getattr(block, name)(x[:, features].contiguous(), *([norm] if norm else []))
+            neighbours[:, features] = found
     return FirstHop(block.own(x) if needs_own else None, neighbours)

@@ -2,8 +2,12 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from gcnsys.kernels import SparseRows
+from gcnsys.kernels import DroppedRows, SparseRows
+
+Factored = SparseRows | DroppedRows
+"""Input rows that are multiplied without being written down."""
 
 
 class Linear(nn.Module):
@@ -27,13 +31,23 @@ class Linear(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def project(self, x: Tensor | SparseRows) -> Tensor:
+    def project(self, x: Tensor | Factored) -> Tensor:
         """The product alone, without the bias."""
-        return x.times(self.weight.t()) if isinstance(x, SparseRows) else x @ self.weight.t()
+        return x @ self.weight.t() if isinstance(x, Tensor) else x.times(self.weight.t())
 
     def shifted(self, projected: Tensor) -> Tensor:
         """Add the bias."""
         return projected if self.bias is None else projected + self.bias
 
-    def forward(self, x: Tensor | SparseRows) -> Tensor:
+    def added_to(self, start: Tensor, x: Tensor | Factored) -> Tensor:
+        """``start + x W^T + b``, in the memory of ``start``, which nothing may need any more."""
+        if isinstance(x, Tensor):
+            out = start.addmm_(x, self.weight.t())
+        else:
+            out = start.add_(x.times(self.weight.t()))
+        return out if self.bias is None else out.add_(self.bias)
+
+    def forward(self, x: Tensor | Factored) -> Tensor:
+        if isinstance(x, Tensor):
+            return F.linear(x, self.weight, self.bias)
         return self.shifted(self.project(x))

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gcnsys.errors import InputError
-from gcnsys.kernels import Block
+from gcnsys.kernels import Block, activation
 from gcnsys.kernels.block import Norm as GCNNorm
-from gcnsys.nn.conv import Conv, ExchangeSide, GCNConv, GINConv, Rows, SAGEConv
-from gcnsys.nn.dropout import KeyedDropout
+from gcnsys.nn.conv import Conv, ExchangeSide, GCNConv, GINConv, SAGEConv
+from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
 from gcnsys.nn.linear import Linear
 from gcnsys.nn.norm import BatchNorm, LayerNorm
 from gcnsys.registry import Registry
@@ -95,26 +95,39 @@ class GNN(nn.Module):
         assert isinstance(conv, Conv)
         return conv
 
-    def forward(self, blocks: Sequence[Block], x: Rows) -> Tensor:
+    def forward(self, blocks: Sequence[Block], x: Inputs) -> Tensor:
         """Run the model: rows of the first block's sources to ``[D, C]`` of the last one's destinations."""
         ids, last = blocks[0].input_ids, len(self.dropouts) - 1
-        h: Tensor | None = None
-        for number, dropout in enumerate(self.dropouts):
+        first = self.dropouts[0]
+        assert isinstance(first, KeyedDropout)
+        dropped: Rows = first.inputs(x, ids)
+        came: Tensor | None = None
+        for number in range(len(self.dropouts)):
             block = blocks[min(number, len(blocks) - 1)]
-            came = h
-            dropped = dropout(x if h is None else h, ids)
             if number < len(self.convs):
-                h = self.convs[number](block, dropped)
+                h: Tensor = self.convs[number](block, dropped)
                 ids = block.output_ids
             else:
                 h = self.linears[number - len(self.convs)](dropped)
             if number < last:
-                h = self.norms[number](h, block) if self.norms else h
-                h = h.relu()
-                if self.residual and came is not None and came.shape[1] == h.shape[1]:
-                    h = h + block.own(came)
-        assert h is not None
+                came, dropped = self._between(number, block, h, came, ids)
         return h
+
+    def _between(
+        self, number: int, block: Block, h: Tensor, came: Tensor | None, ids: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """Norm, ReLU, residual, dropout: the rows before dropout, if needed later, and after."""
+        norm, dropout = self.norms[number] if self.norms else None, self.dropouts[number + 1]
+        assert isinstance(dropout, KeyedDropout)
+        fused = norm.fused() if isinstance(norm, LayerNorm) else None
+        if norm is not None and fused is None:
+            h = norm(h, block)
+        if not self.residual:
+            return None, activation(h, norm=fused, mask=dropout.mask(ids))
+        h = activation(h, norm=fused)
+        if came is not None and came.shape[1] == h.shape[1]:
+            h = h + block.own(came)
+        return h, dropout(h, ids)
 
 
 ConvMaker = Callable[[int, int, ModelSettings, bool], Conv]

@@ -2,15 +2,30 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from gcnsys.kernels import Block
+from gcnsys.kernels import Block, RowNorm
 
 
-class LayerNorm(nn.LayerNorm):
-    """Normalize each row by itself (Ba et al. 2016); no rank needs another."""
+class LayerNorm(nn.Module):
+    """Normalize each row by itself (Ba et al. 2016); no rank needs another.
 
-    def forward(self, x: Tensor, block: Block) -> Tensor:  # type: ignore[override]
-        return super().forward(x)
+    Args:
+        width: F.
+        eps: added to each row's variance.
+    """
+
+    def __init__(self, width: int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor, block: Block) -> Tensor:
+        return F.layer_norm(x, x.shape[1:], self.weight, self.bias, self.eps)
+
+    def fused(self) -> RowNorm:
+        """The same, for :func:`gcnsys.kernels.activation`."""
+        return RowNorm(self.weight, self.bias, self.eps)
 
 
 class BatchNorm(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gcnsys.kernels.block import ScaledBlock, Scales, scaled
 from gcnsys.kernels.matrix import Matrix
+from gcnsys.kernels.rows import RowSelection
 from gcnsys.partition import PartGraph
 from gcnsys.runtime.comm import Comm, Flight
 
@@ -31,7 +32,7 @@ class PartBlock(ScaledBlock):
         ids = graph.inner_ids.to(device)
         super().__init__(ids, ids, in_weight, graph.degrees, graph.halo_degrees)
         self.graph, self.plan, self.comm = graph, graph.plan, comm
-        self.send_rows = graph.plan.send_rows.to(device)
+        self.boundary = RowSelection(graph.plan.send_rows.to(device), graph.num_inner)
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
         self.halo = Matrix(graph.halo)
 
@@ -49,7 +50,7 @@ class PartBlock(ScaledBlock):
 
     def send(self, x: Tensor) -> Flight:
         """Start ``X S x``: boundary rows leave for the halos they lie in."""
-        return self.comm.swap(x[self.send_rows], self.plan.send_counts, self.plan.recv_counts)
+        return self.comm.swap(self.boundary.take(x), self.plan.send_counts, self.plan.recv_counts)
 
     def send_back(self, halo: Tensor) -> Flight:
         """Start ``X^T g``: halo rows return to their owners."""
@@ -58,7 +59,7 @@ class PartBlock(ScaledBlock):
     def scatter(self, returned: Tensor, out: Tensor) -> Tensor:
         """Add ``S^T r``: what came back, ``[B, F]``, onto the rows it belongs to."""
         # A boundary row sent to two peers gets two gradients: add, never assign.
-        return out.index_add_(0, self.send_rows, returned)
+        return self.boundary.add_back(returned, out)
 
 
 class _ExchangedSum(torch.autograd.Function):

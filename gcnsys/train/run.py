@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gcnsys import kernels
+from gcnsys.kernels.backend import keep_freed_memory
 from gcnsys.nn import GNN, build_model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
@@ -197,8 +198,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def share_cores(config: RunConfig) -> None:
-    """Set the number of threads: as configured, as OMP_NUM_THREADS says, or a share of the cores."""
+def prepare_process(config: RunConfig) -> None:
+    """Keep freed memory; set the threads: as configured, as OMP_NUM_THREADS says, or a share of the cores."""
+    keep_freed_memory()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     cores = len(os.sched_getaffinity(0))
     if config.threads or "OMP_NUM_THREADS" not in os.environ:

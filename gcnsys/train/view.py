@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block, SparseRows
-from gcnsys.nn import GNN, FirstHop, first_hop
+from gcnsys.nn import GNN, first_hop
+from gcnsys.nn.dropout import Inputs
 from gcnsys.partition import Part
 from gcnsys.runtime import Comm, PartBlock
 
@@ -27,7 +28,7 @@ class View:
     """
 
     blocks: tuple[Block, ...]
-    inputs: Tensor | SparseRows | FirstHop
+    inputs: Inputs
     y: Tensor
     rows: dict[str, Tensor]
 
@@ -74,9 +75,7 @@ def views(
     ), evaluation
 
 
-def _inputs(
-    block: PartBlock, model: GNN, x: Tensor | SparseRows, *, on: bool
-) -> Tensor | SparseRows | FirstHop:
+def _inputs(block: PartBlock, model: GNN, x: Tensor | SparseRows, *, on: bool) -> Inputs:
     if not on or isinstance(x, SparseRows):
         return x
     conv = model.first

@@ -45,6 +45,35 @@ struct Dropout {
     int threads;
 };
 
+// out = dropout(relu(norm(x))), rows [n, F] one after the other.
+template <class Stored, class Number>
+struct Activation {
+    std::int64_t rows, width;
+    const Stored* x;
+    Stored* out;
+    const Number *weight, *bias;   // [F] of layer norm, or null: no norm
+    Number *mean, *rstd;           // [n] of each row, written where there is a norm
+    double eps;
+    const std::int32_t *a, *b;     // [n] words of each row's mask, or null: nothing is dropped
+    std::uint32_t threshold;
+    double scale;
+    int threads;
+};
+
+// Its gradient; `x` is what came in where there is a norm, else what came out.
+template <class Stored, class Number>
+struct ActivationGradient {
+    std::int64_t rows, width;
+    const Stored *x, *grad;
+    Stored* out;
+    const Number *weight, *bias, *mean, *rstd;
+    Number *weight_grad, *bias_grad;
+    const std::int32_t *a, *b;
+    std::uint32_t threshold;
+    double scale;
+    int threads;
+};
+
 // All that the kernels run.
 #define GCNSYS_TASKS(TASK)                     \
     TASK(Product<float, float, std::int32_t>)    \
@@ -55,7 +84,13 @@ struct Dropout {
     TASK(Product<bfloat16, float, std::int64_t>) \
     TASK(Dropout<float>)                         \
     TASK(Dropout<double>)                        \
-    TASK(Dropout<bfloat16>)
+    TASK(Dropout<bfloat16>)                      \
+    TASK(Activation<float, float>)               \
+    TASK(Activation<double, double>)             \
+    TASK(Activation<bfloat16, float>)            \
+    TASK(ActivationGradient<float, float>)       \
+    TASK(ActivationGradient<double, double>)     \
+    TASK(ActivationGradient<bfloat16, float>)
 
 class Kernels {
 public:

@@ -1,70 +1,14 @@
 // The kernels for Python: arrays come in by DLPack or buffer, are checked, and are not copied.
 //
-// Whatever does not fit raises ValueError before a byte is touched; the interpreter lock is
-// released while a kernel runs.
-#include "kernels.hpp"
+// The interpreter lock is released while a kernel runs.
+#include "arrays.hpp"
 #include "workspace.hpp"
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-
 #include <cstring>
-#include <optional>
-#include <string>
 
-namespace nb = nanobind;
 using namespace gcnsys;
 
 namespace {
-
-using Array = nb::ndarray<nb::device::cpu>;
-using Offered = std::optional<Array>;
-
-[[noreturn]] void refuse(const std::string& sentence) { throw nb::value_error(sentence.c_str()); }
-
-template <class T>
-bool holds(const Array& array) {
-    if constexpr (std::is_same_v<T, bfloat16>)
-        return array.dtype() == nb::dlpack::dtype{std::uint8_t(nb::dlpack::dtype_code::Bfloat), 16, 1};
-    else
-        return array.dtype() == nb::dtype<T>();
-}
-
-// A contiguous vector of `size` numbers of type T, or null if none was offered.
-template <class T>
-T* vector(const Offered& offered, std::int64_t size, const char* name) {
-    if (!offered) return nullptr;
-    const Array& array = *offered;
-    if (!holds<T>(array)) refuse(std::string(name) + " has the wrong dtype");
-    if (array.ndim() != 1 || std::int64_t(array.shape(0)) != size)
-        refuse(std::string(name) + " must have shape [" + std::to_string(size) + "]");
-    if (size > 1 && array.stride(0) != 1) refuse(std::string(name) + " must be contiguous");
-    return static_cast<T*>(const_cast<void*>(array.data()));
-}
-
-// Rows of a matrix; columns must be next to each other, rows may lie apart.
-template <class T>
-T* matrix(const Array& array, std::int64_t rows, std::int64_t& width, std::int64_t& stride, const char* name) {
-    if (!holds<T>(array)) refuse(std::string(name) + " has the wrong dtype");
-    if (array.ndim() != 2) refuse(std::string(name) + " must have two dimensions");
-    if (rows >= 0 && std::int64_t(array.shape(0)) != rows)
-        refuse(std::string(name) + " must have " + std::to_string(rows) + " rows, got " +
-               std::to_string(array.shape(0)));
-    if (width >= 0 && std::int64_t(array.shape(1)) != width)
-        refuse(std::string(name) + " must have " + std::to_string(width) + " columns, got " +
-               std::to_string(array.shape(1)));
-    width = std::int64_t(array.shape(1));
-    if (array.shape(0) == 0 || width == 0) {  // strides of nothing mean nothing
-        stride = width;
-        return static_cast<T*>(const_cast<void*>(array.data()));
-    }
-    if (width > 1 && array.stride(1) != 1) refuse(std::string(name) + " must have contiguous rows");
-    stride = array.shape(0) > 1 ? array.stride(0) : width;
-    if (stride < width) refuse(std::string(name) + " must not have overlapping rows");
-    return static_cast<T*>(const_cast<void*>(array.data()));
-}
 
 // A CSR pattern, checked once; it keeps the arrays it was given.
 class Pattern {
@@ -99,10 +43,7 @@ public:
                 run_as<Stored, Summed, std::int64_t>(x, out, accumulate, weight, row_scale, column_scale, column_map,
                                                      threads, tile);
         };
-        if (holds<float>(x)) run(float(), float());
-        else if (holds<double>(x)) run(double(), double());
-        else if (holds<bfloat16>(x)) run(bfloat16(), float());
-        else refuse("x must be float32, float64 or bfloat16");
+        by_dtype(x, run);
     }
 
 private:
@@ -156,35 +97,6 @@ private:
     std::int64_t rows_ = 0, cols_ = 0, edges_ = 0;
 };
 
-template <class Stored>
-void drop(const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
-          std::uint32_t threshold, double scale, int threads) {
-    Dropout<Stored> d{};
-    d.width = -1;
-    std::int64_t stride = 0;
-    d.rows = std::int64_t(x.ndim() == 2 ? x.shape(0) : 0);
-    d.x = matrix<Stored>(x, d.rows, d.width, stride, "x");
-    if (stride != d.width) refuse("x must be contiguous");
-    d.out = matrix<Stored>(out, d.rows, d.width, stride, "out");
-    if (stride != d.width) refuse("out must be contiguous");
-    d.a = vector<std::int32_t>(a, d.rows, "a");
-    d.b = vector<std::int32_t>(b, d.rows, "b");
-    d.first = first;
-    d.threshold = threshold;
-    d.scale = scale;
-    d.threads = threads < 1 ? 1 : threads;
-    nb::gil_scoped_release unlocked;
-    kernels().run(d);
-}
-
-void dropout(const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
-             std::uint32_t threshold, double scale, int threads) {
-    if (holds<float>(x)) drop<float>(x, out, a, b, first, threshold, scale, threads);
-    else if (holds<double>(x)) drop<double>(x, out, a, b, first, threshold, scale, threads);
-    else if (holds<bfloat16>(x)) drop<bfloat16>(x, out, a, b, first, threshold, scale, threads);
-    else refuse("x must be float32, float64 or bfloat16");
-}
-
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -199,6 +111,5 @@ NB_MODULE(_core, m) {
              nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(), nb::arg("threads") = 1,
              nb::arg("tile") = 0);
     m.def("keep_freed_memory", &keep_freed_memory);
-    m.def("dropout", &dropout, nb::arg("x"), nb::arg("out"), nb::arg("a"), nb::arg("b"), nb::arg("first"),
-          nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
+    bind_rows(m);
 }

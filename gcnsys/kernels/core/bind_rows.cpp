@@ -1,0 +1,92 @@
+// What works on rows alone, for Python.
+#include "arrays.hpp"
+
+namespace gcnsys {
+namespace {
+
+void drop(const Array& x, const Array& out, const Array& a, const Array& b, std::uint32_t first,
+          std::uint32_t threshold, double scale, int threads) {
+    by_dtype(x, [&](auto stored, auto) {
+        using Stored = decltype(stored);
+        Dropout<Stored> d{};
+        d.rows = std::int64_t(x.ndim() == 2 ? x.shape(0) : 0), d.width = -1;
+        d.x = packed<Stored>(x, d.rows, d.width, "x");
+        d.out = packed<Stored>(out, d.rows, d.width, "out");
+        d.a = vector<std::int32_t>(a, d.rows, "a");
+        d.b = vector<std::int32_t>(b, d.rows, "b");
+        d.first = first, d.threshold = threshold, d.scale = scale;
+        d.threads = threads < 1 ? 1 : threads;
+        nb::gil_scoped_release unlocked;
+        kernels().run(d);
+    });
+}
+
+// What both directions of an activation take.
+template <class Stored, class Number, class Task>
+Task activation(const Array& x, const Array& out, const Offered& weight, const Offered& bias, const Offered& mean,
+                const Offered& rstd, const Offered& a, const Offered& b, std::uint32_t threshold, double scale,
+                int threads) {
+    Task t{};
+    t.rows = std::int64_t(x.ndim() == 2 ? x.shape(0) : 0), t.width = -1;
+    t.x = packed<Stored>(x, t.rows, t.width, "x");
+    t.out = packed<Stored>(out, t.rows, t.width, "out");
+    t.weight = vector<Number>(weight, t.width, "weight");
+    t.bias = vector<Number>(bias, t.width, "bias");
+    t.mean = vector<Number>(mean, t.rows, "mean");
+    t.rstd = vector<Number>(rstd, t.rows, "rstd");
+    if (bool(weight) != bool(bias) || bool(weight) != bool(mean) || bool(weight) != bool(rstd))
+        refuse("weight, bias, mean and rstd come together");
+    t.a = vector<std::int32_t>(a, t.rows, "a");
+    t.b = vector<std::int32_t>(b, t.rows, "b");
+    if (bool(a) != bool(b)) refuse("a and b come together");
+    t.threshold = threshold, t.scale = scale;
+    t.threads = threads < 1 ? 1 : threads;
+    return t;
+}
+
+void activate(const Array& x, const Array& out, Offered weight, Offered bias, Offered mean, Offered rstd, double eps,
+              Offered a, Offered b, std::uint32_t threshold, double scale, int threads) {
+    by_dtype(x, [&](auto stored, auto number) {
+        using Stored = decltype(stored);
+        using Number = decltype(number);
+        auto t = activation<Stored, Number, Activation<Stored, Number>>(x, out, weight, bias, mean, rstd, a, b,
+                                                                        threshold, scale, threads);
+        t.eps = eps;
+        nb::gil_scoped_release unlocked;
+        kernels().run(t);
+    });
+}
+
+void activation_gradient(const Array& x, const Array& grad, const Array& out, Offered weight, Offered bias,
+                         Offered mean, Offered rstd, Offered weight_grad, Offered bias_grad, Offered a, Offered b,
+                         std::uint32_t threshold, double scale, int threads) {
+    by_dtype(x, [&](auto stored, auto number) {
+        using Stored = decltype(stored);
+        using Number = decltype(number);
+        auto t = activation<Stored, Number, ActivationGradient<Stored, Number>>(x, out, weight, bias, mean, rstd, a,
+                                                                                b, threshold, scale, threads);
+        t.grad = packed<Stored>(grad, t.rows, t.width, "grad");
+        t.weight_grad = vector<Number>(weight_grad, t.width, "weight_grad");
+        t.bias_grad = vector<Number>(bias_grad, t.width, "bias_grad");
+        if (bool(weight) != bool(weight_grad) || bool(weight) != bool(bias_grad))
+            refuse("weight, weight_grad and bias_grad come together");
+        nb::gil_scoped_release unlocked;
+        kernels().run(t);
+    });
+}
+
+}  // namespace
+
+void bind_rows(nb::module_& m) {
+    m.def("dropout", &drop, nb::arg("x"), nb::arg("out"), nb::arg("a"), nb::arg("b"), nb::arg("first"),
+          nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
+    m.def("activate", &activate, nb::arg("x"), nb::arg("out"), nb::arg("weight").none(), nb::arg("bias").none(),
+          nb::arg("mean").none(), nb::arg("rstd").none(), nb::arg("eps"), nb::arg("a").none(), nb::arg("b").none(),
+          nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
+    m.def("activation_gradient", &activation_gradient, nb::arg("x"), nb::arg("grad"), nb::arg("out"),
+          nb::arg("weight").none(), nb::arg("bias").none(), nb::arg("mean").none(), nb::arg("rstd").none(),
+          nb::arg("weight_grad").none(), nb::arg("bias_grad").none(), nb::arg("a").none(), nb::arg("b").none(),
+          nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
+}
+
+}  // namespace gcnsys
