@@ -16,7 +16,6 @@ from gcnsys.cli import data, partition, report, train
 from gcnsys.cli.output import Output
 from gcnsys.errors import GcnsysError
 from gcnsys.registry import unknown
-from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train.folder import plain
 
 COMMANDS = {"data": data, "partition": partition, "train": train, "report": report}
@@ -58,15 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
-    code = run(sys.argv[1:] if arguments is None else arguments)
-    if launched_by_torchrun():
-        # The backend's threads outlive its group. One that lets go of its last message while the
-        # interpreter is being taken down asks for a lock that is gone, and the process aborts. All
-        # files are closed here, so a rank leaves at once.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    raise SystemExit(code)
+    raise SystemExit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:

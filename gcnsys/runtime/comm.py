@@ -87,6 +87,15 @@ class Comm:
         self.rank, self.size = group.rank(), group.size()
         self.traffic = Traffic()
 
+    def close(self) -> None:
+        """Let go of the group.
+
+        Its last owner joins the backend's threads. Left to the interpreter's exit, a thread that still
+        holds the tensors of the last message would ask for the lock of an interpreter that is gone,
+        which ends the process by SIGABRT now and then.
+        """
+        del self.group
+
     @contextlib.contextmanager
     def timed(self, kind: Kind) -> Iterator[None]:
         """Charge the time a block takes to this kind of traffic."""

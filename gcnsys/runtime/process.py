@@ -9,6 +9,10 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
+
+# Its functions take the default group as a default argument: imported later (torch's optimizers do),
+# they would own the group for ever, and Comm.close says what comes of that.
+import torch.distributed.nn.functional
 from torch._C._distributed_c10d import HashStore
 
 from gcnsys.errors import InputError, PeerError
@@ -93,4 +97,5 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
     try:
         yield comm, placement
     finally:
+        comm.close()
         dist.destroy_process_group()
