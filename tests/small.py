@@ -97,11 +97,11 @@ def assigned(made: Small, name: str, num_parts: int) -> Tensor:
     return part
 
 
-def model_for(recipe: Recipe, *, hidden: int, side: str = "narrower") -> GNN:
+def model_for(recipe: Recipe, *, hidden: int, side: str = "narrower", recompute: bool = False) -> GNN:
     """A float32 model of the recipe's shape; no weight is zero, biases and norms included."""
     settings = ModelSettings(
         recipe.model, recipe.layers, hidden, recipe.linear_layers, recipe.dropout, recipe.norm,
-        recipe.residual, recipe.gcn_norm, recipe.train_eps, side,
+        recipe.residual, recipe.gcn_norm, recipe.train_eps, side, recompute,
     )  # fmt: skip
     model = build_model(settings, NUM_FEATURES, NUM_CLASSES, seed=1)
     generator = torch.Generator().manual_seed(2)
@@ -118,14 +118,14 @@ def both_views(part, model, comm, *, first_hop="on", dtype=torch.float64) -> tup
 
 def trained(
     recipe: Recipe, made: Small, assignment: Tensor, num_parts: int, *, hidden: int,
-    side: str = "narrower", dtype: torch.dtype = torch.float64,
+    side: str = "narrower", dtype: torch.dtype = torch.float64, recompute: bool = False,
 ) -> Outcome:  # fmt: skip
     """What gcnsys makes of a recipe, over ranks; one gradient, the last epoch's."""
     parts = cut_dataset(made.dataset, assignment, num_parts, inductive=recipe.inductive)
 
     def body(comm):
         part = parts[comm.rank]
-        model = model_for(recipe, hidden=hidden, side=side).to(dtype)
+        model = model_for(recipe, hidden=hidden, side=side, recompute=recompute).to(dtype)
         first_hop = "on" if recipe.first_hop else "off"
         training, evaluation = both_views(part, model, comm, first_hop=first_hop, dtype=dtype)
         optimizer = OPTIMIZERS[recipe.optimizer](model.parameters())

@@ -1,5 +1,6 @@
 """A run from configuration to summary, over thread ranks."""
 
+import functools
 import json
 import math
 
@@ -10,6 +11,9 @@ from sklearn.metrics import f1_score
 
 from gcnsys.datasets import Dataset
 from gcnsys.errors import GcnsysError, InputError
+from gcnsys.graph import toy
+from gcnsys.kernels import LocalBlock
+from gcnsys.nn import ModelSettings, build_model
 from gcnsys.partition import Cutting, Partitioning, build
 from gcnsys.runtime import Placement
 from gcnsys.testing.ranks import run_ranks
@@ -64,6 +68,41 @@ def test_any_number_of_parts_ends_the_same(tmp_path, inductive, norm):
         for parts in (1, 2, 3)
     ]
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-10)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "batch"])
+@pytest.mark.parametrize("model", ["gcn", "sage"])
+def test_layers_that_are_computed_again_train_alike(tmp_path, model, norm):
+    plain, again = (
+        trained(
+            tmp_path, sample(), 2, model=model, norm=norm, layers=4, residual=True, linear_layers=1,
+            exchange_side="input", recompute=recompute,
+        )
+        for recompute in (False, True)
+    )  # fmt: skip
+    assert again["final_loss"] == plain["final_loss"]
+    assert again["test_acc"] == plain["test_acc"]
+    sent = [sum(summary["halo_bytes_sent_per_epoch"]) for summary in (plain, again)]
+    assert sent[1] > sent[0]
+
+
+def _kept(saved, tensor):
+    saved.append(tensor)
+    return tensor
+
+
+def test_layers_that_are_computed_again_keep_less():
+    kept = {}
+    block = LocalBlock.from_graph(toy.grid(8, 8))
+    for recompute in (False, True):
+        settings = ModelSettings("sage", 6, 32, recompute=recompute)
+        model = build_model(settings, 32, 4, seed=0)
+        saved = []
+        keep = functools.partial(_kept, saved)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            model((block,) * 6, torch.randn(64, 32))
+        kept[recompute] = sum({t.data_ptr(): t.nbytes for t in saved}.values())
+    assert kept[True] < kept[False] / 2
 
 
 def test_multilabel_scores_are_micro_f1(tmp_path):

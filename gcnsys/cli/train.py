@@ -34,7 +34,7 @@ GROUPS = {
         "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance",
         "partition_seed", "inductive",
     ),
-    "machine": ("parts", "device", "dtype", "threads", "timeout"),
+    "machine": ("parts", "device", "dtype", "threads", "recompute", "timeout"),
 }  # fmt: skip
 
 EXAMPLES = """examples:

@@ -15,6 +15,7 @@ from gcnsys.nn.conv import Conv, ExchangeSide, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
 from gcnsys.nn.linear import Linear
 from gcnsys.nn.norm import BatchNorm, LayerNorm
+from gcnsys.nn.recompute import recomputed
 from gcnsys.registry import Registry
 
 NormName = Literal["none", "layer", "batch"]
@@ -35,6 +36,7 @@ class ModelSettings:
         gcn_norm: see ``Block.gcn``.
         train_eps: GIN learns its epsilon.
         exchange_side: see :mod:`gcnsys.nn.conv`.
+        recompute: see :class:`GNN`.
     """
 
     name: str = "gcn"
@@ -47,6 +49,7 @@ class ModelSettings:
     gcn_norm: GCNNorm = "symmetric"
     train_eps: bool = False
     exchange_side: ExchangeSide = "narrower"
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.hidden < 1:
@@ -71,17 +74,19 @@ class GNN(nn.Module):
         hidden_norms: one for each layer but the last; None: no norm.
         dropout: before every layer.
         residual: add a hidden layer's input to its output where their widths agree.
+        recompute: keep only the inputs of hidden layers and compute them again in backward.
     """
 
     def __init__(
         self, convs: Sequence[Conv], linears: Sequence[Linear] = (), *,
         hidden_norms: Sequence[nn.Module] | None = None, dropout: float = 0.5, residual: bool = False,
+        recompute: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.convs, self.linears = nn.ModuleList(convs), nn.ModuleList(linears)
         self.norms = nn.ModuleList(hidden_norms or ())
         self.dropouts = nn.ModuleList(KeyedDropout(dropout) for _ in (*convs, *linears))
-        self.residual = residual
+        self.residual, self.recompute = residual, recompute
 
     @property
     def num_blocks(self) -> int:
@@ -100,34 +105,39 @@ class GNN(nn.Module):
         ids, last = blocks[0].input_ids, len(self.dropouts) - 1
         first = self.dropouts[0]
         assert isinstance(first, KeyedDropout)
-        dropped: Rows = first.inputs(x, ids)
+        h: Rows = first.inputs(x, ids)
         came: Tensor | None = None
-        for number in range(len(self.dropouts)):
+        for number in range(last):
             block = blocks[min(number, len(blocks) - 1)]
-            if number < len(self.convs):
-                h: Tensor = self.convs[number](block, dropped)
-                ids = block.output_ids
+            if self.recompute and torch.is_grad_enabled():
+                came, h = recomputed(self._hidden, number, block, h, came)
             else:
-                h = self.linears[number - len(self.convs)](dropped)
-            if number < last:
-                came, dropped = self._between(number, block, h, came, ids)
-        return h
+                came, h = self._hidden(number, block, h, came)
+        return self._layer(last, blocks[-1], h)
 
-    def _between(
-        self, number: int, block: Block, h: Tensor, came: Tensor | None, ids: Tensor
+    def _layer(self, number: int, block: Block, h: Rows) -> Tensor:
+        if number < len(self.convs):
+            out: Tensor = self.convs[number](block, h)
+        else:
+            out = self.linears[number - len(self.convs)](h)
+        return out
+
+    def _hidden(
+        self, number: int, block: Block, h: Rows, came: Tensor | None
     ) -> tuple[Tensor | None, Tensor]:
-        """Norm, ReLU, residual, dropout: the rows before dropout, if needed later, and after."""
+        """A layer, norm, ReLU, residual, dropout: the rows before dropout, if needed later, and after."""
+        out, ids = self._layer(number, block, h), block.output_ids
         norm, dropout = self.norms[number] if self.norms else None, self.dropouts[number + 1]
         assert isinstance(dropout, KeyedDropout)
         fused = norm.fused() if isinstance(norm, LayerNorm) else None
         if norm is not None and fused is None:
-            h = norm(h, block)
+            out = norm(out, block)
         if not self.residual:
-            return None, activation(h, norm=fused, mask=dropout.mask(ids))
-        h = activation(h, norm=fused)
-        if came is not None and came.shape[1] == h.shape[1]:
-            h = h + block.own(came)
-        return h, dropout(h, ids)
+            return None, activation(out, norm=fused, mask=dropout.mask(ids))
+        out = activation(out, norm=fused)
+        if came is not None and came.shape[1] == out.shape[1]:
+            out = out + block.own(came)
+        return out, dropout(out, ids)
 
 
 ConvMaker = Callable[[int, int, ModelSettings, bool], Conv]
@@ -164,7 +174,10 @@ def build_model(settings: ModelSettings, num_features: int, num_classes: int, *,
     linears = [Linear(a, b, bias=bias) for a, b, bias in layers[settings.num_convs :]]
     norm = {"none": None, "layer": LayerNorm, "batch": BatchNorm}[settings.norm]
     norms = [norm(width) for width in widths[1:-1]] if norm is not None else None
-    model = GNN(convs, linears, hidden_norms=norms, dropout=settings.dropout, residual=settings.residual)
+    model = GNN(
+        convs, linears, hidden_norms=norms, dropout=settings.dropout, residual=settings.residual,
+        recompute=settings.recompute,
+    )  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, Linear):

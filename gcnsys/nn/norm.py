@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gcnsys.kernels import Block, RowNorm
+from gcnsys.nn.recompute import recomputing
 
 
 class LayerNorm(nn.Module):
@@ -57,11 +58,14 @@ class BatchNorm(nn.Module):
         mean = block.total(x.sum(0)) / count
         centred = x - mean
         variance = block.total(centred.square().sum(0)) / count
-        with torch.no_grad():
-            unbiased = variance * count / (count - 1).clamp(min=1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
+        if not recomputing():
+            self._track(mean, variance, count)
         return self._scaled(centred, variance)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
 
     def _scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias

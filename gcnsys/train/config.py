@@ -50,6 +50,10 @@ class RunConfig(BaseModel):
     train_eps: bool = Field(False, description="let GIN learn its epsilon")
     exchange_side: ExchangeSide = Field("narrower", description="send a layer's narrower side, or its input")
     first_hop: FirstHopChoice = Field("auto", description="aggregate constant inputs once; auto: if dense")
+    recompute: bool = Field(
+        False,
+        description="keep only the inputs of hidden layers: less memory, each computed (and sent) twice",
+    )
     epochs: int = Field(200, ge=1, description="steps on the whole graph")
     lr: float = Field(0.01, gt=0, description="learning rate of Adam")
     schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
@@ -97,6 +101,7 @@ class RunConfig(BaseModel):
             name=self.model, layers=self.layers, hidden=self.hidden, linear_layers=self.linear_layers,
             dropout=self.dropout, norm=self.norm, residual=self.residual, gcn_norm=self.gcn_norm,
             train_eps=self.train_eps, exchange_side=self.exchange_side,
+            recompute=self.recompute,
         )  # fmt: skip
 
     def cutting(self) -> Cutting:
