@@ -30,6 +30,15 @@ bool holds(const Array& array) {
         return array.dtype() == nb::dtype<T>();
 }
 
+// Vectors load from anywhere, single numbers only from where their type may lie.
+template <class T>
+T* aligned(const Array& array, const char* name) {
+    void* data = const_cast<void*>(array.data());
+    if (reinterpret_cast<std::uintptr_t>(data) % alignof(T))
+        refuse(std::string(name) + " must be aligned to " + std::to_string(alignof(T)) + " bytes");
+    return static_cast<T*>(data);
+}
+
 // A contiguous vector of `size` numbers of type T, or null if none was offered.
 template <class T>
 T* vector(const Offered& offered, std::int64_t size, const char* name) {
@@ -39,7 +48,7 @@ T* vector(const Offered& offered, std::int64_t size, const char* name) {
     if (array.ndim() != 1 || std::int64_t(array.shape(0)) != size)
         refuse(std::string(name) + " must have shape [" + std::to_string(size) + "]");
     if (size > 1 && array.stride(0) != 1) refuse(std::string(name) + " must be contiguous");
-    return static_cast<T*>(const_cast<void*>(array.data()));
+    return aligned<T>(array, name);
 }
 
 // Rows of a matrix; columns must be next to each other, rows may lie apart.
@@ -56,12 +65,12 @@ T* matrix(const Array& array, std::int64_t rows, std::int64_t& width, std::int64
     width = std::int64_t(array.shape(1));
     if (array.shape(0) == 0 || width == 0) {  // strides of nothing mean nothing
         stride = width;
-        return static_cast<T*>(const_cast<void*>(array.data()));
+        return aligned<T>(array, name);
     }
     if (width > 1 && array.stride(1) != 1) refuse(std::string(name) + " must have contiguous rows");
     stride = array.shape(0) > 1 ? array.stride(0) : width;
     if (stride < width) refuse(std::string(name) + " must not have overlapping rows");
-    return static_cast<T*>(const_cast<void*>(array.data()));
+    return aligned<T>(array, name);
 }
 
 // The same for an array that must be there, its rows one after the other.

@@ -21,6 +21,7 @@ public:
         if (indices.ndim() != 1) refuse("indices must be a vector");
         edges_ = std::int64_t(indices.shape(0));
         if (edges_ > 1 && indices.stride(0) != 1) refuse("indices must be contiguous");
+        aligned<std::int64_t>(indptr, "indptr");
         const std::int64_t* offsets = this->offsets();
         if (offsets[0] != 0 || offsets[rows_] != edges_)
             refuse("indptr must run from 0 to " + std::to_string(edges_));
@@ -51,7 +52,7 @@ private:
 
     template <class Index>
     void check() const {
-        const Index* indices = static_cast<const Index*>(indices_.data());
+        const Index* indices = aligned<Index>(indices_, "indices");
         for (std::int64_t edge = 0; edge < edges_; ++edge)
             if (indices[edge] < 0 || indices[edge] >= cols_)
                 refuse("index " + std::to_string(indices[edge]) + " at edge " + std::to_string(edge) +

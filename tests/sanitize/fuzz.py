@@ -1,0 +1,148 @@
+"""Calls the native core with arrays that fit, whose results are checked, and with arrays that do not.
+
+A call that does not fit must raise ValueError or TypeError; a crash ends this process, and a sanitizer
+says where. ``run.sh`` builds the core and starts this.
+"""
+
+import sys
+import time
+
+import numpy as np
+
+
+def product(core, rng):
+    """A pattern and a product, every array of it drawn."""
+    rows, cols, edges, width = (int(rng.integers(0, high)) for high in (40, 30, 200, 70))
+    edges = edges if rows and cols else 0
+    indptr = np.sort(np.concatenate([[0], rng.integers(0, edges + 1, max(rows - 1, 0)), [edges]]))[: rows + 1]
+    indptr[-1] = edges
+    index, number = rng.choice([np.int32, np.int64]), rng.choice([np.float32, np.float64])
+    arrays = {
+        "indptr": indptr.astype(np.int64),
+        "indices": rng.integers(0, max(cols, 1), edges).astype(index),
+        "x": rng.standard_normal((cols, width)).astype(number),
+        "out": rng.standard_normal((rows, width)).astype(number),
+    }
+    for name, size in (("weight", edges), ("row_scale", rows), ("column_scale", cols)):
+        if rng.random() < 0.5:
+            arrays[name] = rng.standard_normal(size).astype(number)
+    if rng.random() < 0.3:
+        arrays["column_map"] = rng.integers(-1, max(cols, 1), cols).astype(index)
+    settings = {
+        "accumulate": bool(rng.integers(2)),
+        "threads": int(rng.integers(1, 4)),
+        "tile": int(rng.choice([-1, 0, 16, 64])),
+    }
+
+    def call(a):
+        pattern = core.Pattern(a["indptr"], a["indices"], cols)
+        rest = {k: v for k, v in a.items() if k not in ("indptr", "indices", "x", "out")}
+        pattern.product(a["x"], a["out"], **rest, **settings)
+
+    def check(before, after):
+        dense = np.zeros((rows, cols))
+        of = np.repeat(np.arange(rows), np.diff(before["indptr"]))
+        np.add.at(dense, (of, before["indices"]), before.get("weight", np.ones(edges)))
+        dense *= before.get("column_scale", np.ones(cols))[None, :]
+        x, mapped = before["x"].astype(np.float64), before.get("column_map")
+        if mapped is not None:
+            x = np.where(mapped[:, None] >= 0, x[np.maximum(mapped, 0)] if cols else x, 0)
+        expected = (dense @ x) * before.get("row_scale", np.ones(rows))[:, None]
+        expected += before["out"] if settings["accumulate"] else 0
+        np.testing.assert_allclose(after["out"], expected, rtol=1e-3, atol=1e-3)
+
+    return arrays, call, check
+
+
+def dropout(core, rng):
+    """Rows under a mask."""
+    rows, width = int(rng.integers(0, 40)), int(rng.integers(0, 150))
+    number = rng.choice([np.float32, np.float64])
+    arrays = {
+        "x": np.ones((rows, width), number), "out": np.zeros((rows, width), number),
+        "a": rng.integers(-(2**31), 2**31, rows).astype(np.int32),
+        "b": rng.integers(-(2**31), 2**31, rows).astype(np.int32),
+    }  # fmt: skip
+
+    def call(a):
+        core.dropout(a["x"], a["out"], a["a"], a["b"], int(rng.integers(9)), 2**31, 2.0, 2)
+
+    return arrays, call, lambda before, after: np.testing.assert_array_equal(after["out"] % 2, 0)
+
+
+def activation(core, rng):
+    """Layer norm, ReLU and dropout of rows, then their gradient."""
+    rows, width = int(rng.integers(0, 300)), int(rng.integers(0, 150))
+    number = rng.choice([np.float32, np.float64])
+    arrays = {
+        name: rng.standard_normal((rows, width)).astype(number) for name in ("x", "out", "grad", "back")
+    }
+    if rng.random() < 0.5:
+        arrays |= {n: np.ones(width, number) for n in ("weight", "bias", "weight_grad", "bias_grad")}
+        arrays |= {n: np.ones(rows, number) for n in ("mean", "rstd")}
+    if rng.random() < 0.5:
+        arrays |= {n: rng.integers(0, 2**31, rows).astype(np.int32) for n in ("a", "b")}
+
+    def call(a):
+        norm = [a.get(n) for n in ("weight", "bias", "mean", "rstd")]
+        mask = [a.get(n) for n in ("a", "b")]
+        core.activate(a["x"], a["out"], *norm, 1e-5, *mask, 2**31, 2.0, 2)
+        grads = [a.get(n) for n in ("weight_grad", "bias_grad")]
+        core.activation_gradient(a["x"], a["grad"], a["back"], *norm, *grads, *mask, 2**31, 2.0, 2)
+
+    return arrays, call, lambda before, after: None
+
+
+def spoilt(array, rng):
+    """An array with one thing about it changed."""
+    kind = rng.choice(["dtype", "shape", "rank", "stride", "alignment", "values", "length"])
+    if kind == "dtype":
+        return array.astype(
+            rng.choice([np.int8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64, bool])
+        )
+    if kind == "shape":
+        return np.resize(array, tuple(max(0, side + int(rng.integers(-2, 3))) for side in array.shape))
+    if kind == "rank":
+        return array[None] if rng.random() < 0.5 else array.ravel()
+    if kind == "stride":
+        return np.repeat(array, 2, axis=-1)[..., ::2] if rng.random() < 0.5 else array[::-1]
+    if kind == "alignment":
+        raw = np.zeros(array.nbytes + 8, np.uint8)
+        moved = raw[1 : 1 + array.nbytes].view(array.dtype).reshape(array.shape)
+        moved[...] = array
+        return moved
+    if kind == "values" and array.size and array.dtype.kind == "i":
+        changed = array.copy()
+        changed.flat[int(rng.integers(array.size))] = rng.choice([-1, -(2**31), 2**31 - 1, 10**6])
+        return changed
+    return array[: max(0, array.shape[0] - 1)]
+
+
+def main():
+    sys.path.insert(0, sys.argv[1])
+    import _core as core
+
+    until, calls, refused = time.monotonic() + float(sys.argv[2]), 0, 0
+    seed = 0
+    while time.monotonic() < until:
+        rng = np.random.default_rng(seed)
+        seed += 1
+        arrays, call, check = rng.choice([product, dropout, activation])(core, rng)
+        before = {name: array.copy() for name, array in arrays.items()}
+        call(arrays)
+        check(before, arrays)
+        for _ in range(5):
+            name = str(rng.choice(list(arrays)))
+            changed = {n: a.copy() for n, a in before.items()} | {name: spoilt(before[name], rng)}
+            if rng.random() < 0.1 and name not in ("indptr", "indices", "x", "out", "a", "b", "grad", "back"):
+                del changed[name]
+            calls += 1
+            try:
+                call(changed)
+            except (ValueError, TypeError):
+                refused += 1
+    print(f"{seed} calls that fit, {calls} that were spoilt, {refused} of them refused; no fault found")
+
+
+if __name__ == "__main__":
+    main()
