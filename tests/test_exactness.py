@@ -44,6 +44,7 @@ SHAPES = {
     "dropout": [0.0, 0.3],
     "inductive": [False, True],
     "train_eps": [False, True],
+    "prune": [True, False],
 }
 """Every shape of model and every setting that changes what crosses between ranks."""
 
@@ -80,8 +81,9 @@ def deviation_of_shape(case, dtype=torch.float64):
     made = small(case["graph"], **inputs)
     assignment = assigned(made, case["assignment"], case["parts"])
     ours = trained(
-        recipe, made, assignment, case["parts"], hidden=case["hidden"], side=case["side"], dtype=dtype
-    )
+        recipe, made, assignment, case["parts"],
+        hidden=case["hidden"], side=case["side"], prune=case["prune"], dtype=dtype,
+    )  # fmt: skip
     return deviations(ours, exact(recipe, case["graph"], hidden=case["hidden"], dtype=dtype, **inputs))
 
 

@@ -28,10 +28,13 @@ class Conv(nn.Module, ABC):
     Attributes:
         aggregation: the block's method it uses, as :func:`gcnsys.nn.first_hop` reads it.
         needs_own: whether it reads the destinations' own rows besides.
+        row_wise: whether a destination's row depends on nothing but its own row and what the block
+            aggregates for it. Only then may other rows be left out; a layer has to say so itself.
     """
 
     aggregation: str
     needs_own: bool
+    row_wise: bool = False
 
     def __init__(self, in_features: int, out_features: int, side: ExchangeSide) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class GCNConv(Conv):
         bias: whether there is a b.
     """
 
-    needs_own = False
+    needs_own, row_wise = False, True
 
     def __init__(
         self,
@@ -104,7 +107,7 @@ class SAGEConv(Conv):
         bias: whether there is a b.
     """
 
-    aggregation, needs_own = "mean", True
+    aggregation, needs_own, row_wise = "mean", True, True
 
     def __init__(
         self, in_features: int, out_features: int, *, side: ExchangeSide = "narrower", bias: bool = True
@@ -119,7 +122,7 @@ class SAGEConv(Conv):
         return out
 
     def projected(self, block: Block, x: Tensor | SparseRows) -> Tensor:
-        own = block.own(self.own(x))
+        own = block.own(self.own(x)) if isinstance(x, SparseRows) else self.own(block.own(x))
         return own + self.neighbours.shifted(block.mean(self.neighbours.project(x)))
 
     def aggregated(self, block: Block, x: Tensor) -> Tensor:
@@ -139,7 +142,7 @@ class GINConv(Conv):
         bias: whether the MLP's last layer has one.
     """
 
-    aggregation, needs_own = "sum", True
+    aggregation, needs_own, row_wise = "sum", True, True
 
     def __init__(
         self,

@@ -28,6 +28,10 @@ class FirstHop:
     def shape(self) -> torch.Size:
         return self.neighbours.shape
 
+    def head(self, rows: int) -> "FirstHop":
+        """The first rows; shares memory."""
+        return FirstHop(None if self.own is None else self.own[:rows], self.neighbours[:rows])
+
 
 def first_hop(block: Block, aggregation: str, x: Tensor, *, needs_own: bool) -> FirstHop:
     """Aggregate the inputs once, exactly.

@@ -9,6 +9,8 @@ from gcnsys.kernels import Block
 class LayerNorm(nn.LayerNorm):
     """Normalize each row by itself (Ba et al. 2016); no rank needs another."""
 
+    row_wise = True
+
     def forward(self, x: Tensor, block: Block) -> Tensor:  # type: ignore[override]
         return super().forward(x)
 
@@ -25,6 +27,7 @@ class BatchNorm(nn.Module):
         momentum: weight of a new batch in the running statistics that evaluation uses.
     """
 
+    row_wise = False
     running_mean: Tensor
     running_var: Tensor
 

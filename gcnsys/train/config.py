@@ -23,7 +23,7 @@ from gcnsys.partition import Cutting, methods
 from gcnsys.partition.assign import Balance, Objective
 from gcnsys.registry import unknown
 from gcnsys.runtime.process import Device
-from gcnsys.train.view import FirstHopChoice
+from gcnsys.train.view import FirstHopChoice, PruneChoice
 
 METHODS = {"vanilla": "every boundary row, every epoch, exactly"}
 """Names for points of the exchange's product of choices."""
@@ -50,6 +50,9 @@ class RunConfig(BaseModel):
     train_eps: bool = Field(False, description="let GIN learn its epsilon")
     exchange_side: ExchangeSide = Field("narrower", description="send a layer's narrower side, or its input")
     first_hop: FirstHopChoice = Field("auto", description="aggregate constant inputs once; auto: if dense")
+    prune: PruneChoice = Field(
+        "auto", description="leave out rows that no scored node sees; exact; auto: where a tenth is saved"
+    )
     epochs: int = Field(200, ge=1, description="steps on the whole graph")
     lr: float = Field(0.01, gt=0, description="learning rate of Adam")
     schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
