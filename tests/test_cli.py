@@ -179,7 +179,10 @@ def test_expected_traffic_is_what_a_run_sends(capsys, tmp_path):
         for options in (("--hidden", 9), ("--hidden", 4, "--layers", 3), ("--first-hop", "off")):
             _, out, _ = outcome(capsys, "partition", "show", "two", "--json", *options)
             expected = [rank["halo_bytes_sent_per_epoch"] for rank in json.loads(out)["expected"]]
-            assert expected == sent_bytes("two", options), options
+            assert expected == sent_bytes("two", (*options, "--prune", "off")), options
+            pruned = sent_bytes("two", (*options, "--prune", "on"))
+            assert all(less <= most for less, most in zip(pruned, expected, strict=True)), options
+            assert "--inductive" in extra or sum(pruned) < sum(expected), options
 
 
 def sent_bytes(folder, options):
@@ -196,6 +199,18 @@ def sent_bytes(folder, options):
     placement = Placement(torch.device("cpu"), "gloo")
     summaries = run_ranks(2, lambda comm: run_part(Partitioning.open(folder), config, comm, placement))
     return summaries[0]["halo_bytes_sent_per_epoch"]
+
+
+def test_a_run_says_which_rows_were_left_out(capsys, tmp_path):
+    masks = {f"{name}_mask": np.arange(40) % 40 == node for node, name in enumerate(("train", "val", "test"))}
+    chain = np.stack([np.arange(39), np.arange(1, 40)])
+    spec = write_npz(tmp_path / "chain.npz", edge_index=chain, **masks)
+    _, said, _ = outcome(capsys, "train", spec, "--epochs", 1)
+    assert "training computes 2, 1 of 40 rows, layer by layer" in said
+    assert "evaluation computes 4, 3 of 40 rows, layer by layer" in said
+    _, said, _ = outcome(capsys, "train", spec, "--epochs", 1, "--prune", "off")
+    assert "rows, layer by layer" not in said
+    assert "batch norm does not" in refused(capsys, "train", spec, "--norm", "batch", "--prune", "on")
 
 
 def test_pictures_are_drawn(capsys, tmp_path):

@@ -45,6 +45,7 @@ SHAPES = {
     "inductive": [False, True],
     "train_eps": [False, True],
     "recompute": [False, True],
+    "prune": [True, False],
 }
 """Every shape of model and every setting that changes what crosses between ranks."""
 
@@ -81,15 +82,10 @@ def deviation_of_shape(case, dtype=torch.float64):
     made = small(case["graph"], **inputs)
     assignment = assigned(made, case["assignment"], case["parts"])
     ours = trained(
-        recipe,
-        made,
-        assignment,
-        case["parts"],
-        hidden=case["hidden"],
-        side=case["side"],
-        dtype=dtype,
+        recipe, made, assignment, case["parts"],
+        hidden=case["hidden"], side=case["side"], prune=case["prune"], dtype=dtype,
         recompute=case["recompute"],
-    )
+    )  # fmt: skip
     return deviations(ours, exact(recipe, case["graph"], hidden=case["hidden"], dtype=dtype, **inputs))
 
 

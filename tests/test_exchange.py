@@ -236,7 +236,9 @@ def bytes_per_epoch(settings: ModelSettings, first_hop: str, *, sparse: bool = F
     def body(comm):
         part = parts[comm.rank]
         model = build_model(settings, NUM_FEATURES, NUM_CLASSES, seed=0)
-        training, evaluation = both_views(part, model, comm, first_hop=first_hop, dtype=torch.float32)
+        training, evaluation = both_views(
+            part, model, comm, first_hop=first_hop, prune=False, dtype=torch.float32
+        )
         optimizer = torch.optim.Adam(model.parameters())
         trainer = Trainer(model, training, evaluation, Task(False), optimizer, comm)
         *_, epoch = trainer.epochs(2)

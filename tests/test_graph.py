@@ -3,6 +3,7 @@
 import dataclasses
 import doctest
 import warnings
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, convert, index_dtype, toy
+from gcnsys.graph import csr as csr_module
 from gcnsys.graph import graph as graph_module
 from gcnsys.testing.graphs import assignments, edge_lists, graphs, seeds
 
@@ -158,12 +160,26 @@ def test_the_transpose_of_some_rows_is_the_dense_one_with_ascending_columns(grap
     assert stored(flipped) == sorted(stored(flipped))
 
 
-@given(graphs(signed=True), st.data())
-def test_rows_are_taken_in_the_order_asked_for_and_may_repeat(graph, data):
+@given(graphs(signed=True), st.data(), st.sampled_from([1, 3, 1 << 20]))
+def test_rows_are_taken_in_the_order_asked_for_and_may_repeat(graph, data, at_a_time):
     rows = data.draw(st.lists(st.integers(0, graph.num_nodes - 1), max_size=10))
-    taken = graph.adjacency.take_rows(torch.tensor(rows, dtype=torch.int64))
+    with mock.patch.object(csr_module, "_CHUNK", at_a_time):
+        taken = graph.adjacency.take_rows(torch.tensor(rows, dtype=torch.int64))
     assert np.array_equal(dense(taken), dense(graph.adjacency)[rows])
     assert taken.check() is taken
+
+
+@given(graphs(signed=True), seeds())
+def test_renumbered_columns_keep_their_entries_in_order_and_a_head_shares_them(graph, seed):
+    matrix, size = graph.adjacency, graph.num_nodes
+    number = torch.from_numpy(np.random.default_rng(seed).permutation(size))
+    renumbered = matrix.renumbered(number, size + 1)
+    assert np.array_equal(dense(renumbered)[:, number.numpy()], dense(matrix))
+    assert renumbered.num_cols == size + 1
+    rows = seed % (size + 1)
+    head = renumbered.head(rows, size)
+    assert np.array_equal(dense(head), dense(renumbered)[:rows, :size])
+    assert head.indices.data_ptr() == renumbered.indices.data_ptr() or head.num_edges == 0
 
 
 @given(graphs(signed=True), seeds())

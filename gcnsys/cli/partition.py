@@ -120,7 +120,7 @@ def _described(partitioning: Partitioning, config: RunConfig, output: Output) ->
     output.table(columns, rows)
     output.say(
         f"expected for {config.model}, {config.layers} layers, hidden {config.hidden}, float32; "
-        f"other models: --model --layers --hidden"
+        f"other models: --model --layers --hidden; pruning may send less"
     )
     for note in manifest.notes:
         output.say(f"note: {note}")

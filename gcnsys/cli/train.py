@@ -26,7 +26,7 @@ GROUPS = {
     "model": (
         "model", "layers", "hidden", "linear_layers", "dropout", "norm", "residual", "gcn_norm", "train_eps",
     ),
-    "exchange": ("method", "exchange_side", "first_hop"),
+    "exchange": ("method", "exchange_side", "first_hop", "prune"),
     "optimization": (
         "epochs", "lr", "schedule", "warmup", "weight_decay", "decay_on", "patience", "eval_every", "seed",
     ),
@@ -178,6 +178,11 @@ def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str
         f"{seconds['comm']:.1f}, reduce {seconds['reduce']:.1f}; {summary['epochs']} epochs on "
         f"{summary['parts']} part(s) in {summary['seconds_total']:.1f} s; results in {folder}"
     )
+    computed, total = summary["rows_computed_per_layer"], summary["rows_per_layer"]
+    for name in ("training", "evaluation"):
+        if min(computed[name]) < total[name]:
+            rows = ", ".join(f"{count:,}" for count in computed[name])
+            output.say(f"{name} computes {rows} of {total[name]:,} rows, layer by layer")
     return {**summary, "folder": str(folder)}
 
 

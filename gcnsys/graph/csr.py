@@ -8,6 +8,7 @@ they fit, since aggregation is bound by the bytes it reads.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
+
+_CHUNK = 1 << 20
+"""Entries that are gathered at a time."""
 
 
 def index_dtype(count: int) -> torch.dtype:
@@ -139,11 +143,31 @@ class CSR:
         """The given rows, ``[r]``, in that order; reads only them."""
         starts, counts = self.indptr[:-1][rows], self.indptr.diff()[rows]
         indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        total = int(indptr[-1])
-        at = torch.repeat_interleave(starts - indptr[:-1], counts, output_size=total)
-        at += torch.arange(total)
-        weight = None if self.weight is None else self.weight[at]
-        return CSR(indptr, self.indices[at], self.num_cols, weight)
+        shift, total = starts - indptr[:-1], int(indptr[-1])
+        indices = self.indices.new_empty(total)
+        weight = None if self.weight is None else self.weight.new_empty(total)
+        # An entry's place takes eight bytes: some rows at a time, or places outweigh the matrix.
+        cuts = torch.searchsorted(indptr, torch.arange(0, total, _CHUNK)).tolist()
+        for low, high in pairwise([*cuts, rows.numel()]):
+            first, last = indptr[[low, high]].tolist()
+            at = torch.repeat_interleave(shift[low:high], counts[low:high], output_size=last - first)
+            at += torch.arange(first, last)
+            indices[first:last] = self.indices[at]
+            if weight is not None and self.weight is not None:
+                weight[first:last] = self.weight[at]
+        return CSR(indptr, indices, self.num_cols, weight)
+
+    def head(self, num_rows: int, num_cols: int) -> "CSR":
+        """The first rows, whose entries must all lie in the first columns; shares this one's memory."""
+        indptr = self.indptr[: num_rows + 1]
+        end = int(indptr[-1])
+        weight = None if self.weight is None else self.weight[:end]
+        return CSR(indptr, self.indices[:end], num_cols, weight)
+
+    def renumbered(self, number: Tensor, num_cols: int) -> "CSR":
+        """The same entries in the same order, column ``c`` called ``number[c]``."""
+        indices = number.to(self.indices.dtype)[self.indices]
+        return CSR(self.indptr, indices, num_cols, self.weight)
 
     def keep(self, edges: Tensor) -> "CSR":
         """The entries under a mask ``[E]`` of booleans."""

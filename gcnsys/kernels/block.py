@@ -43,7 +43,7 @@ class Degrees:
         added = graph.loop_weight().isnan().double()
         return cls(graph.in_degree() + added, graph.out_degree() + added, added)
 
-    def take(self, nodes: Tensor) -> "Degrees":
+    def take(self, nodes: Tensor | slice) -> "Degrees":
         """Those of the given rows."""
         return Degrees(self.into[nodes], self.out_of[nodes], self.added_loop[nodes])
 

@@ -28,10 +28,13 @@ class Conv(nn.Module, ABC):
     Attributes:
         aggregation: the block's method it uses, as :func:`gcnsys.nn.first_hop` reads it.
         needs_own: whether it reads the destinations' own rows besides.
+        row_wise: whether a destination's row depends on nothing but its own row and what the block
+            aggregates for it. Only then may other rows be left out; a layer has to say so itself.
     """
 
     aggregation: str
     needs_own: bool
+    row_wise: bool = False
 
     def __init__(self, in_features: int, out_features: int, side: ExchangeSide) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class GCNConv(Conv):
         bias: whether there is a b.
     """
 
-    needs_own = False
+    needs_own, row_wise = False, True
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ class SAGEConv(Conv):
         bias: whether there is a b.
     """
 
-    aggregation, needs_own = "mean", True
+    aggregation, needs_own, row_wise = "mean", True, True
 
     def __init__(
         self, in_features: int, out_features: int, *, side: ExchangeSide = "narrower", bias: bool = True
@@ -120,7 +123,7 @@ class SAGEConv(Conv):
         return self.neighbours.added_to(self.own.project(own), neighbours)
 
     def projected(self, block: Block, x: Tensor | Factored) -> Tensor:
-        own = block.own(self.own.project(x))
+        own = self.own.project(block.own(x)) if isinstance(x, Tensor) else block.own(self.own.project(x))
         return self.neighbours.shifted(own + block.mean(self.neighbours.project(x)))
 
     def aggregated(self, block: Block, x: Tensor) -> Tensor:
@@ -140,7 +143,7 @@ class GINConv(Conv):
         bias: whether the MLP's last layer has one.
     """
 
-    aggregation, needs_own = "sum", True
+    aggregation, needs_own, row_wise = "sum", True, True
 
     def __init__(
         self,

@@ -20,6 +20,8 @@ class KeyedDropout(nn.Module):
         rate: share of elements that are zeroed, in ``[0, 1)``.
     """
 
+    row_wise = True
+
     def __init__(self, rate: float) -> None:
         super().__init__()
         if not 0 <= rate < 1:

@@ -31,6 +31,10 @@ class FirstHop:
     def shape(self) -> torch.Size:
         return self.neighbours.shape
 
+    def head(self, rows: int) -> "FirstHop":
+        """The first rows; shares memory."""
+        return FirstHop(None if self.own is None else self.own[:rows], self.neighbours[:rows])
+
     def dropped(self, mask: Mask) -> "DroppedHop":
         """Own rows and neighbours under dropout, as one input of twice the width."""
         own = None if self.own is None else DroppedRows(self.own, mask)

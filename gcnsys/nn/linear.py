@@ -19,6 +19,8 @@ class Linear(nn.Module):
         bias: whether there is a b.
     """
 
+    row_wise = True
+
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))

@@ -13,6 +13,7 @@ from gcnsys.kernels import Block, activation
 from gcnsys.kernels.block import Norm as GCNNorm
 from gcnsys.nn.conv import Conv, ExchangeSide, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
+from gcnsys.nn.first_hop import FirstHop
 from gcnsys.nn.linear import Linear
 from gcnsys.nn.norm import BatchNorm, LayerNorm
 from gcnsys.nn.recompute import recomputed
@@ -100,9 +101,16 @@ class GNN(nn.Module):
         assert isinstance(conv, Conv)
         return conv
 
+    @property
+    def row_wise(self) -> bool:
+        """Whether rows that no later layer looks at can be left out: every module says that it is."""
+        modules = (*self.convs, *self.linears, *self.norms, *self.dropouts)
+        return all(getattr(module, "row_wise", False) for module in modules)
+
     def forward(self, blocks: Sequence[Block], x: Inputs) -> Tensor:
         """Run the model: rows of the first block's sources to ``[D, C]`` of the last one's destinations."""
-        ids, last = blocks[0].input_ids, len(self.dropouts) - 1
+        ids = blocks[0].output_ids if isinstance(x, FirstHop) else blocks[0].input_ids
+        last = len(self.dropouts) - 1
         first = self.dropouts[0]
         assert isinstance(first, KeyedDropout)
         h: Rows = first.inputs(x, ids)

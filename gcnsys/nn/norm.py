@@ -16,6 +16,8 @@ class LayerNorm(nn.Module):
         eps: added to each row's variance.
     """
 
+    row_wise = True
+
     def __init__(self, width: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
@@ -41,6 +43,7 @@ class BatchNorm(nn.Module):
         momentum: weight of a new batch in the running statistics that evaluation uses.
     """
 
+    row_wise = False
     running_mean: Tensor
     running_var: Tensor
 

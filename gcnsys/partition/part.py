@@ -18,8 +18,8 @@ class ExchangePlan:
     """Who sends which rows to whom; fixed once the graph is cut.
 
     Attributes:
-        send_rows: ``[B]`` int64 inner rows to send, grouped by receiver, ascending within a group:
-            the receiver's halo rows of this sender, in the same order.
+        send_rows: ``[B]`` int64 inner rows to send, grouped by receiver, by id within a group: the
+            receiver's halo rows of this sender, in the same order.
         send_counts: P row counts; how ``send_rows`` is cut. Zero for oneself.
         recv_counts: P row counts; how the halo is cut by owner.
         send_edges: ``[B]`` int64, how many edges of the receiver each row feeds.
@@ -34,17 +34,38 @@ class ExchangePlan:
     def num_halo(self) -> int:
         return sum(self.recv_counts)
 
+    def restricted(
+        self, number: Tensor, sent: Tensor, received: Tensor, send_edges: Tensor
+    ) -> "ExchangePlan":
+        """The plan for some of the rows.
+
+        Args:
+            number: ``[n]`` what each inner row is called from now on.
+            sent: ``[B]`` bool: boundary rows that are still sent.
+            received: ``[h]`` bool: halo rows that still arrive.
+            send_edges: ``[B]`` how many edges of the receiver each row still feeds.
+        """
+        return ExchangePlan(
+            number[self.send_rows[sent]],
+            _counts(sent, self.send_counts),
+            _counts(received, self.recv_counts),
+            send_edges[sent],
+        )
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PartGraph:
     """The edges that end at a rank's inner nodes, and how to fill the halo they start from.
 
+    A pruned layer (:mod:`gcnsys.partition.layers`) is one, too: of its n inner rows it computes the
+    first d. Elsewhere d is n.
+
     Attributes:
         rank: which part this is.
-        inner_ids: ``[n]`` int64 global ids, ascending.
+        inner_ids: ``[n]`` int64 global ids, ascending but in a pruned layer.
         halo_ids: ``[h]`` int64 global ids, by owner, then id.
-        inner: ``[n, n]`` edges between inner nodes.
-        halo: ``[n, h]`` edges from halo nodes.
+        inner: ``[d, n]`` edges between inner nodes.
+        halo: ``[d, h]`` edges from halo nodes.
         degrees: of the inner nodes, in the whole graph.
         halo_degrees: of the halo nodes, in the whole graph.
         plan: how to fill the halo.
@@ -100,13 +121,7 @@ def induced(part: PartGraph, cut: TrainingCut) -> PartGraph:
     halo_rows = torch.nonzero(cut.halo).flatten()
     inner = _restricted(part.inner, rows, cut.inner)
     halo = _restricted(part.halo, rows, cut.halo)
-    new_row = cut.inner.long().cumsum(0) - 1
-    plan = ExchangePlan(
-        new_row[part.plan.send_rows[cut.sent]],
-        _counts(cut.sent, part.plan.send_counts),
-        _counts(cut.halo, part.plan.recv_counts),
-        cut.sent_edges[cut.sent],
-    )
+    plan = part.plan.restricted(cut.inner.cumsum(0) - 1, cut.sent, cut.halo, cut.sent_edges)
     return PartGraph(
         part.rank, part.inner_ids[rows], part.halo_ids[halo_rows], inner, halo,
         cut.degrees.take(rows), cut.halo_degrees.take(halo_rows), plan, part.is_symmetric,
@@ -115,9 +130,8 @@ def induced(part: PartGraph, cut: TrainingCut) -> PartGraph:
 
 def _restricted(csr: CSR, rows: Tensor, columns: Tensor) -> CSR:
     taken = csr.take_rows(rows)
-    taken = taken.keep(columns[taken.indices.long()])
-    number = (columns.long().cumsum(0) - 1).to(taken.indices.dtype)
-    return CSR(taken.indptr, number[taken.indices.long()], int(columns.sum()), taken.weight)
+    taken = taken.keep(columns[taken.indices])
+    return taken.renumbered(columns.cumsum(0) - 1, int(columns.sum()))
 
 
 def _counts(mask: Tensor, counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -139,6 +153,16 @@ class NodeData:
     train_mask: Tensor
     val_mask: Tensor
     test_mask: Tensor
+
+    def take(self, rows: Tensor) -> "NodeData":
+        """That of the given rows, in the given order."""
+        x = self.x.take_rows(rows) if isinstance(self.x, SparseRows) else self.x[rows]
+        return NodeData(x, self.y[rows], self.train_mask[rows], self.val_mask[rows], self.test_mask[rows])
+
+    @property
+    def scored(self) -> Tensor:
+        """``[n]`` bool: nodes under any of the masks."""
+        return self.train_mask | self.val_mask | self.test_mask
 
 
 @dataclass(frozen=True, eq=False, slots=True)

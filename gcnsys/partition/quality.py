@@ -63,9 +63,9 @@ def _balance(loads: list[int]) -> float:
 def expected(manifest: Manifest, widths: Widths, *, itemsize: int = 4) -> list[dict[str, Any]]:
     """Bytes a rank sends in a training epoch, and about how much memory its arrays take.
 
-    Traffic is exact. Memory counts the part's files, edge values and the transposed halo, inputs,
-    activations and exchange buffers, as the native kernels need them; the interpreter and its
-    libraries (about 300 MB) come on top.
+    Traffic is exact where nothing is pruned, else a bound. Memory counts the part's files, edge values
+    and the transposed halo, inputs, activations and exchange buffers, as the native kernels need
+    them; the interpreter and its libraries (about 300 MB) come on top.
     """
     costs: list[dict[str, Any]] = []
     for rank, part in enumerate(manifest.parts):

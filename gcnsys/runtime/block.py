@@ -1,15 +1,17 @@
 """A rank's part as a block: aggregation over inner edges, then over the halo that arrived.
 
 One autograd Function joins exchange and aggregation, so that inner work can run beside the
-transfer in both directions and a model never sees it. Letters: n inner nodes, h halo nodes, B
-boundary rows, F features; A the inner edges ``[n, n]``, H the halo edges ``[n, h]``, S the
-selection of boundary rows ``[B, n]``, X the swap between ranks.
+transfer in both directions and a model never sees it. Letters: n inner nodes, the first d of which
+are computed (all, but in a pruned layer), h halo nodes, B boundary rows, F features; A the inner
+edges ``[d, n]``, H the halo edges ``[d, h]``, S the selection of boundary rows ``[B, n]``, X the
+swap between ranks.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gcnsys.kernels.block import ScaledBlock, Scales, scaled
 from gcnsys.kernels.matrix import Matrix
@@ -30,7 +32,8 @@ class PartBlock(ScaledBlock):
     def __init__(self, graph: PartGraph, comm: Comm, device: torch.device | None = None) -> None:
         in_weight = graph.inner.row_sums() + graph.halo.row_sums()
         ids = graph.inner_ids.to(device)
-        super().__init__(ids, ids, in_weight, graph.degrees, graph.halo_degrees)
+        computed = ids[: graph.inner.num_rows]
+        super().__init__(ids, computed, in_weight, graph.degrees, graph.halo_degrees)
         self.graph, self.plan, self.comm = graph, graph.plan, comm
         self.boundary = RowSelection(graph.plan.send_rows.to(device), graph.num_inner)
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
@@ -72,7 +75,7 @@ class _ExchangedSum(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, block: PartBlock, scales: Scales) -> Tensor:
         ctx.block, ctx.scales = block, scales
         halo = block.send(x).land()
-        start = scaled(x, scales.own)
+        start = scaled(block.own(x), scales.own)
         out = block.inner.times(x, start, row_scale=scales.row, column_scale=scales.column)
         return block.halo.times(halo, out, row_scale=scales.row, column_scale=scales.halo)
 
@@ -82,6 +85,8 @@ class _ExchangedSum(torch.autograd.Function):
         halo = block.halo.transpose_times(grad, row_scale=scales.row, column_scale=scales.halo)
         returned = block.send_back(halo).land()
         start = scaled(grad, scales.own)
+        if start is not None and start.shape[0] < block.input_ids.numel():
+            start = F.pad(start, (0, 0, 0, block.input_ids.numel() - start.shape[0]))
         out = block.inner.transpose_times(grad, start, row_scale=scales.row, column_scale=scales.column)
         return block.scatter(returned, out), None, None
 

@@ -23,7 +23,7 @@ from gcnsys.partition import Cutting, methods
 from gcnsys.partition.assign import Balance, Objective
 from gcnsys.registry import unknown
 from gcnsys.runtime.process import Device
-from gcnsys.train.view import FirstHopChoice
+from gcnsys.train.view import FirstHopChoice, PruneChoice
 
 METHODS = {"vanilla": "every boundary row, every epoch, exactly"}
 """Names for points of the exchange's product of choices."""
@@ -53,6 +53,9 @@ class RunConfig(BaseModel):
     recompute: bool = Field(
         False,
         description="keep only the inputs of hidden layers: less memory, each computed (and sent) twice",
+    )
+    prune: PruneChoice = Field(
+        "auto", description="leave out rows that no scored node sees; exact; auto: where a quarter is saved"
     )
     epochs: int = Field(200, ge=1, description="steps on the whole graph")
     lr: float = Field(0.01, gt=0, description="learning rate of Adam")

@@ -97,8 +97,9 @@ def run_part(
             config.model_settings(), manifest.num_features, manifest.num_classes, seed=config.seed
         ).to(placement.device, dtype)
     training, evaluation = views(
-        part, model, comm, choice=config.first_hop, device=placement.device, dtype=dtype
-    )
+        part, model, comm, choice=config.first_hop, prune=config.prune,
+        device=placement.device, dtype=dtype,
+    )  # fmt: skip
     optimizer = make_optimizer(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_factor, config))
     trainer = Trainer(
@@ -112,7 +113,8 @@ def run_part(
     if folder is not None and comm.rank == 0:
         folder.save_weights("final", model.state_dict())
         folder.save_weights("best", best.state)
-    summary = _summary(config, partitioning, comm, epochs, best, last, time.perf_counter() - began)
+    rows = rows_per_layer(trainer, model, comm)
+    summary = _summary(config, partitioning, comm, epochs, best, last, rows, time.perf_counter() - began)
     if folder is not None and comm.rank == 0:
         folder.finish(summary)
     return summary
@@ -147,7 +149,7 @@ def _loop(
 
 def _summary(
     config: RunConfig, partitioning: Partitioning, comm: Comm, epochs: list[Epoch], best: Best,
-    last: Evaluation, seconds: float,
+    last: Evaluation, rows: dict[str, list[int]], seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
     manifest, chosen = partitioning.manifest, best.evaluation
     assert chosen is not None
@@ -173,6 +175,11 @@ def _summary(
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
         "first_hop": "on" if precomputes(config.first_hop, sparse=manifest.sparse_features) else "off",
+        "rows_computed_per_layer": rows,
+        "rows_per_layer": {
+            "training": sum(p.train for p in manifest.parts) if manifest.inductive else manifest.num_nodes,
+            "evaluation": manifest.num_nodes,
+        },
         "epochs": len(epochs),
         "train_acc": last.scores["train"].accuracy, "val_acc": last.scores["val"].accuracy,
         "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
@@ -181,6 +188,14 @@ def _summary(
         "final_loss": epochs[-1].loss, **slowest, **lists, "seed": config.seed,
         "kernels": kernels.name(), "partitioning": manifest.fingerprint, "versions": versions(),
     }  # fmt: skip
+
+
+def rows_per_layer(trainer: Trainer, model: GNN, comm: Comm) -> dict[str, list[int]]:
+    """How many rows each layer computes, linear ones included, over all ranks; collective."""
+    views = {"training": trainer.training, "evaluation": trainer.evaluation}
+    own = [[*view.num_rows, *view.num_rows[-1:] * len(model.linears)] for view in views.values()]
+    computed = comm.add(torch.tensor(own), "control").tolist()
+    return dict(zip(views, computed, strict=True))
 
 
 def peak_rss_bytes() -> int:

@@ -128,7 +128,11 @@ class Trainer:
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """This rank's exact predictions on the evaluation graph, ``[n, C]``."""
+        """This rank's exact predictions on the evaluation graph, ``[D, C]``.
+
+        Row ``i`` is that of the node ``evaluation.ids[i]``: of all inner nodes, or, where the view is
+        pruned, of those under a mask. For all nodes, make the views with ``prune="off"``.
+        """
         self.model.eval()
         logits: Tensor = self.model(self.evaluation.blocks, self.evaluation.inputs)
         return logits

@@ -1,5 +1,10 @@
-"""What a model runs on: a rank's share of one graph, ready for the device."""
+"""What a model runs on: a rank's share of one graph, ready for the device.
 
+Where a model works row by row, a view is pruned to the receptive field of the rows that are looked
+at: training nodes for training, all nodes under a mask for evaluation.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,29 +13,45 @@ from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block, SparseRows
-from gcnsys.nn import GNN, first_hop
+from gcnsys.nn import GNN, FirstHop, first_hop
 from gcnsys.nn.dropout import Inputs
-from gcnsys.partition import Part
+from gcnsys.partition import NodeData, Part, PartGraph
+from gcnsys.partition.layers import Need, layer_graphs
 from gcnsys.runtime import Comm, PartBlock
+from gcnsys.runtime.receptive_field import ReceptiveField, receptive_field
 
 FirstHopChoice = Literal["auto", "on", "off"]
+PruneChoice = Literal["auto", "on", "off"]
+
+WORTHWHILE = 0.25
+"""The share of all layers' rows from which leaving them out is worth reordering the part."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class View:
-    """A graph as one rank sees it.
+    """A graph as one rank sees it. Letters: D inner rows that the last convolution computes.
 
     Attributes:
         blocks: one a convolution.
         inputs: what the first layer reads.
-        y: ``[n]`` or ``[n, C]`` targets of the inner rows.
-        rows: for each of ``train, val, test``, the inner rows under that mask.
+        y: ``[D]`` or ``[D, C]`` targets.
+        rows: for each of ``train, val, test``, which of the D rows are under that mask.
     """
 
     blocks: tuple[Block, ...]
     inputs: Inputs
     y: Tensor
     rows: dict[str, Tensor]
+
+    @property
+    def ids(self) -> Tensor:
+        """``[D]`` int64 global ids of the rows that come out; ascending where nothing is pruned."""
+        return self.blocks[-1].output_ids
+
+    @property
+    def num_rows(self) -> tuple[int, ...]:
+        """How many inner rows each convolution computes."""
+        return tuple(block.output_ids.numel() for block in self.blocks)
 
 
 def precomputes(choice: FirstHopChoice, *, sparse: bool) -> bool:
@@ -44,43 +65,123 @@ def precomputes(choice: FirstHopChoice, *, sparse: bool) -> bool:
     return choice == "on" or (choice == "auto" and not sparse)
 
 
-def views(
-    part: Part, model: GNN, comm: Comm, *, choice: FirstHopChoice, device: torch.device, dtype: torch.dtype
-) -> tuple[View, View]:
-    """The view that is trained on and the one that is evaluated; the same one if transductive.
+def prunes(choice: PruneChoice, model: GNN) -> bool:
+    """Whether rows may be left out at all: ``auto`` means where the model works row by row.
 
-    Collective: precomputing the first hop exchanges the halo once for each of the two graphs.
+    Raises:
+        InputError: ``on`` for a model that does not.
+    """
+    if choice == "on" and not model.row_wise:
+        raise InputError(
+            "prune = on needs layers and norms that work row by row, which batch norm does not; "
+            "use auto or off"
+        )
+    return choice != "off" and model.row_wise
+
+
+def views(
+    part: Part, model: GNN, comm: Comm, *, choice: FirstHopChoice, prune: PruneChoice = "auto",
+    device: torch.device, dtype: torch.dtype,
+) -> tuple[View, View]:  # fmt: skip
+    """The view that is trained on and the one that is evaluated; the same one where nothing differs.
+
+    Collective: receptive fields are found together, and precomputing the first hop exchanges the
+    halo once for each of the two.
     """
     with comm.agreed():
         on = precomputes(choice, sparse=isinstance(part.nodes.x, SparseRows))
+        may_prune = prunes(prune, model)
     whole = PartBlock(part.whole, comm, device)
     training = whole if part.training_rows is None else PartBlock(part.training, comm, device)
     with comm.agreed():  # a degree that is not positive may lie on one rank only
         like = torch.empty(0, dtype=dtype, device=device)
         whole.prepare(model.first.aggregation, like)
         training.prepare(model.first.aggregation, like)
-    x = part.nodes.x.to(dtype).to(device)
-    y = part.nodes.y.to(device)
-    masks = {"train": part.nodes.train_mask, "val": part.nodes.val_mask, "test": part.nodes.test_mask}
-    rows = {name: torch.nonzero(mask).flatten().to(device) for name, mask in masks.items()}
-    evaluation = View((whole,) * model.num_blocks, _inputs(whole, model, x, on=on), y, rows)
-    if part.training_rows is None:
-        return evaluation, evaluation
-    taken = _taken(part.nodes.x, part.training_rows).to(dtype).to(device)
-    # Induced on training nodes, every inner row is one.
-    everyone = {"train": torch.arange(part.training_rows.numel(), device=device)}
-    inputs = _inputs(training, model, taken, on=on)
-    return View(
-        (training,) * model.num_blocks, inputs, y[part.training_rows.to(device)], everyone
-    ), evaluation
+
+    make, nodes = _Maker(model, comm, device, dtype, on), part.nodes
+    scored = make.field(part.whole, nodes.scored, prune) if may_prune else None
+    trained = make.field(part.whole, nodes.train_mask, prune) if may_prune and training is whole else None
+    if trained is not None and scored is None:
+        return make.pruned_beside_whole(part.whole, nodes, trained)
+    evaluation = make.pruned(part.whole, nodes, scored) if scored else make.unpruned(whole, nodes)
+    if part.training_rows is not None:  # induced on training nodes: all of them are looked at
+        return make.unpruned(training, nodes.take(part.training_rows)), evaluation
+    return make.pruned(part.whole, nodes, trained) if trained else evaluation, evaluation
 
 
-def _inputs(block: PartBlock, model: GNN, x: Tensor | SparseRows, *, on: bool) -> Inputs:
-    if not on or isinstance(x, SparseRows):
-        return x
-    conv = model.first
-    return first_hop(block, conv.aggregation, x, needs_own=conv.needs_own)
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """What making a view takes besides a graph."""
 
+    model: GNN
+    comm: Comm
+    device: torch.device
+    dtype: torch.dtype
+    precomputed: bool
 
-def _taken(x: Tensor | SparseRows, rows: Tensor) -> Tensor | SparseRows:
-    return x.take_rows(rows) if isinstance(x, SparseRows) else x[rows]
+    def field(self, part: PartGraph, wanted: Tensor, prune: PruneChoice) -> ReceptiveField | None:
+        """The receptive field of some rows, if it is worth pruning to."""
+        left_out = torch.tensor([wanted.numel() - int(wanted.sum())])
+        if not int(self.comm.add(left_out, "control")):
+            return None
+        field = receptive_field(part, wanted, self.model.num_blocks, self.comm)
+        least = WORTHWHILE if prune == "auto" else 0.0
+        return field if field.saved > least else None
+
+    def unpruned(self, block: PartBlock, nodes: NodeData) -> View:
+        """The view of all rows."""
+        return self.view([block] * self.model.num_blocks, nodes)
+
+    def pruned(self, part: PartGraph, nodes: NodeData, field: ReceptiveField) -> View:
+        """The view of the rows in a receptive field."""
+        blocks = self._blocks(layer_graphs(part, field.order, field.needs))
+        return self.view(blocks, nodes.take(field.order[: field.needs[0].num_sources]))
+
+    def pruned_beside_whole(
+        self, part: PartGraph, nodes: NodeData, field: ReceptiveField
+    ) -> tuple[View, View]:
+        """A pruned view and one of all rows, in one order, so that they share edges and inputs."""
+        graphs = layer_graphs(part, field.order, (Need.all_of(part), *field.needs))
+        everything, *blocks = self._blocks(graphs)
+        nodes = nodes.take(field.order)
+        whole = self.unpruned(everything, nodes)
+        return self.view(blocks, nodes, self._first(whole.inputs, nodes, blocks[0])), whole
+
+    def view(self, blocks: Sequence[PartBlock], nodes: NodeData, inputs: Inputs | None = None) -> View:
+        """A view from its blocks.
+
+        Args:
+            blocks: one a convolution.
+            nodes: of all rows that the first block reads, and perhaps more.
+            inputs: None: made from the features of ``nodes``.
+        """
+        if inputs is None:
+            inputs = self._inputs(blocks[0], nodes.x.to(self.dtype).to(self.device))
+        last = blocks[-1].output_ids.numel()
+        masks = {"train": nodes.train_mask, "val": nodes.val_mask, "test": nodes.test_mask}
+        rows = {name: torch.nonzero(mask[:last]).flatten().to(self.device) for name, mask in masks.items()}
+        return View(tuple(blocks), inputs, nodes.y[:last].to(self.device), rows)
+
+    def _blocks(self, graphs: Sequence[PartGraph]) -> list[PartBlock]:
+        made: list[PartBlock] = []
+        for graph in graphs:
+            again = made and made[-1].graph is graph
+            made.append(made[-1] if again else PartBlock(graph, self.comm, self.device))
+        return made
+
+    def _inputs(self, block: PartBlock, x: Tensor | SparseRows) -> Inputs:
+        if not self.precomputed or isinstance(x, SparseRows):
+            return x
+        conv = self.model.first
+        return first_hop(block, conv.aggregation, x, needs_own=conv.needs_own)
+
+    def _first(self, inputs: Inputs, nodes: NodeData, block: PartBlock) -> Inputs:
+        """Those of a view's inputs that a block needs, which come first; shares their memory if dense."""
+        if isinstance(inputs, FirstHop):
+            return inputs.head(block.output_ids.numel())
+        rows = block.input_ids.numel()
+        if isinstance(inputs, Tensor):
+            return inputs[:rows]
+        if rows == inputs.shape[0]:
+            return inputs
+        return nodes.take(torch.arange(rows)).x.to(self.dtype).to(self.device)
