@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, toy
-from gcnsys.kernels import DropoutKey, LocalBlock, Matrix, SparseRows, keyed_dropout
+from gcnsys.kernels import DropoutKey, LocalBlock, Matrix, SparseRows, backend, keyed_dropout
 from gcnsys.kernels.block import Degrees
 from gcnsys.kernels.dropout import row_words
 from gcnsys.testing.graphs import edge_lists, graphs, normal, seeds
@@ -49,6 +49,19 @@ def test_a_product_is_the_dense_one(csr, width, seed):
 def test_a_transposed_product_is_the_dense_one(csr, width, seed):
     y = normal(seed, csr.num_rows, width)
     torch.testing.assert_close(Matrix(csr).transpose_times(y), dense(csr).T @ y, **TIGHT)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@given(matrices(), st.integers(0, 5), st.integers(0, 20), seeds())
+def test_absent_columns_count_as_0(native, csr, width, present, seed):
+    rows = torch.from_numpy(np.random.default_rng(seed).integers(-1, present, csr.num_cols))
+    x = normal(seed, present, width)
+    stood_for = torch.cat([x, x.new_zeros(1, width)])[rows]
+    with pytest.MonkeyPatch.context() as patch:
+        if not native:
+            patch.setattr(backend, "core", lambda: None)
+        found = Matrix(csr).times(x, column_map=rows)
+    torch.testing.assert_close(found, dense(csr) @ stood_for, **TIGHT)
 
 
 @given(graphs(directed=False), seeds())

@@ -65,6 +65,7 @@ class Matrix:
         weight: Tensor | None = None,
         row_scale: Tensor | None = None,
         column_scale: Tensor | None = None,
+        column_map: Tensor | None = None,
     ) -> Tensor:
         """``D A C x``: ``[K, F] -> [R, F]``, added to ``out`` if it is given.
 
@@ -74,8 +75,12 @@ class Matrix:
             weight: ``[E]`` values in place of the matrix's own.
             row_scale: ``[R]`` diagonal D.
             column_scale: ``[K]`` diagonal C.
+            column_map: ``[K]`` the row of ``x`` that stands for each column, negative where it is absent and
+                counts as 0; None: column k is row k.
         """
         if native_for(x) is None:
+            if column_map is not None:
+                x = _mapped(x, column_map)
             return self._by_torch(x, out, weight, row_scale, column_scale)
         x = x.detach()
         if x.stride(1) != 1:
@@ -86,7 +91,9 @@ class Matrix:
         wide = summed(x.dtype)
         values = self._weight(wide, x.device) if weight is None else weight.to(wide)
         diagonals = [None if d is None else d.to(wide).contiguous() for d in (row_scale, column_scale)]
-        self._native().product(x, out, accumulate, values, *diagonals, None, torch.get_num_threads())
+        if column_map is not None:
+            column_map = column_map.to(self.csr.indices.dtype).contiguous()
+        self._native().product(x, out, accumulate, values, *diagonals, column_map, torch.get_num_threads())
         return out
 
     def transpose_times(
@@ -147,3 +154,10 @@ class Matrix:
             values = like.new_ones(self.csr.num_edges) if own is None else own
             self._tensors[key] = csr_tensor(self.csr, values)
         return self._tensors[key]
+
+
+def _mapped(x: Tensor, column_map: Tensor) -> Tensor:
+    present = column_map >= 0
+    rows = x.new_zeros(column_map.numel(), x.shape[1])
+    rows[present] = x[column_map[present].long()]
+    return rows
