@@ -1,6 +1,8 @@
 """Run files are runs, both sides of the accuracy experiment are one model, and its check notices."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -178,3 +180,17 @@ def test_what_cannot_be_run_is_said_in_one_sentence(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("GCNSYS_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="name their folder in GCNSYS_DATA"):
         runfile.data_folder()
+
+
+def test_kernels_are_measured_beside_their_peers(data_folder, tmp_path):
+    command = [
+        sys.executable, "-m", "experiments.kernels.spmm", "cora", "--widths", "5,16", "--threads", "1",
+        "--seconds", "0.02", "--out", str(tmp_path / "results.json"),
+    ]  # fmt: skip
+    environment = {**os.environ, "GCNSYS_DATA": str(data_folder), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=runfile.ROOT, env=environment, check=True, capture_output=True, timeout=120)
+    records = json.loads((tmp_path / "results.json").read_text())["records"]
+    assert [(record["width"], record["direction"]) for record in records] == [
+        (width, direction) for width in (5, 16) for direction in ("forward", "backward")
+    ]
+    assert all(record["times_ours"].keys() >= {"torch", "dgl", "pyg"} for record in records)

@@ -1,8 +1,10 @@
 """The native core: the same results as plain torch, and a sentence for whatever does not fit."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +270,15 @@ def test_without_a_core_torch_works_and_says_so_once(monkeypatch, caplog):
             backend.core()
     finally:
         backend.core.cache_clear()
+
+
+@pytest.mark.full
+@pytest.mark.processes
+def test_no_array_makes_the_core_fault():
+    if shutil.which("g++") is None or shutil.which("cmake") is None:
+        pytest.skip("needs g++ and cmake")
+    script = Path(__file__).parent / "sanitize" / "run.sh"
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run([script, "20"], env=environment, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no fault found" in done.stdout
