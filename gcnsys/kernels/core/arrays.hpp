@@ -13,14 +13,13 @@
 #include <type_traits>
 
 namespace gcnsys {
-namespace {
 
 namespace nb = nanobind;
 
 using Array = nb::ndarray<nb::device::cpu>;
 using Offered = std::optional<Array>;
 
-[[noreturn]] void refuse(const std::string& sentence) { throw nb::value_error(sentence.c_str()); }
+[[noreturn]] inline void refuse(const std::string& sentence) { throw nb::value_error(sentence.c_str()); }
 
 template <class T>
 bool holds(const Array& array) {
@@ -90,8 +89,6 @@ void by_dtype(const Array& x, Use use) {
     else if (holds<bfloat16>(x)) use(bfloat16(), float());
     else refuse("x must be float32, float64 or bfloat16");
 }
-
-}  // namespace
 
 void bind_rows(nb::module_& m);
 

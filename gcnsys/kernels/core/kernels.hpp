@@ -1,8 +1,10 @@
 // The native kernels: what they take, and where the fastest version for this processor is.
 //
-// Every file but module.cpp and dispatch.cpp is compiled once for each vector width, in a namespace of its
+// Every file but the bindings and dispatch.cpp is compiled once for each vector width, in a namespace of its
 // name; `kernels()` picks the widest that the processor has. Letters: R rows, K columns, E edges, F features.
 #pragma once
+
+#include "attention.hpp"
 
 #include <cstdint>
 
@@ -90,7 +92,9 @@ struct ActivationGradient {
     TASK(Activation<bfloat16, float>)            \
     TASK(ActivationGradient<float, float>)       \
     TASK(ActivationGradient<double, double>)     \
-    TASK(ActivationGradient<bfloat16, float>)
+    TASK(ActivationGradient<bfloat16, float>)    \
+    GCNSYS_FUSED_TASKS(TASK)                     \
+    GCNSYS_EDGE_TASKS(TASK)
 
 class Kernels {
 public:

@@ -20,14 +20,14 @@ struct Vector {
 template <class Number>
 using Lanes = typename Vector<Number>::type;
 
-template <class Number>
+template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
 inline Lanes<Number> load(const Number* from) {
     Lanes<Number> v;
     std::memcpy(&v, from, sizeof v);
     return v;
 }
 
-template <class Number>
+template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
 inline void store(Lanes<Number> v, Number* to) {
     std::memcpy(to, &v, sizeof v);
 }

@@ -1,0 +1,57 @@
+// The CSR pattern that the kernels pass over.
+#pragma once
+
+#include "arrays.hpp"
+
+namespace gcnsys {
+
+// Checked once; it keeps the arrays it was given.
+class Pattern {
+public:
+    Pattern(Array indptr, Array indices, std::int64_t cols) : indptr_(indptr), indices_(indices), cols_(cols) {
+        if (!holds<std::int64_t>(indptr) || indptr.ndim() != 1 || indptr.shape(0) < 1)
+            refuse("indptr must be a vector of int64 with at least one entry");
+        rows_ = std::int64_t(indptr.shape(0)) - 1;
+        if (rows_ && indptr.stride(0) != 1) refuse("indptr must be contiguous");
+        if (indices.ndim() != 1) refuse("indices must be a vector");
+        edges_ = std::int64_t(indices.shape(0));
+        if (edges_ > 1 && indices.stride(0) != 1) refuse("indices must be contiguous");
+        const std::int64_t* offsets = aligned<std::int64_t>(indptr, "indptr");
+        if (offsets[0] != 0 || offsets[rows_] != edges_)
+            refuse("indptr must run from 0 to " + std::to_string(edges_));
+        for (std::int64_t row = 0; row < rows_; ++row)
+            if (offsets[row] > offsets[row + 1]) refuse("indptr decreases at row " + std::to_string(row));
+        if (holds<std::int32_t>(indices)) check<std::int32_t>();
+        else if (holds<std::int64_t>(indices)) check<std::int64_t>();
+        else refuse("indices must be int32 or int64");
+    }
+
+    std::int64_t rows() const { return rows_; }
+    std::int64_t cols() const { return cols_; }
+    std::int64_t edges() const { return edges_; }
+    const std::int64_t* offsets() const { return static_cast<const std::int64_t*>(indptr_.data()); }
+
+    // Calls `body` with a pointer to the columns, in their type.
+    template <class Body>
+    void with_indices(Body body) const {
+        if (holds<std::int32_t>(indices_)) body(static_cast<const std::int32_t*>(indices_.data()));
+        else body(static_cast<const std::int64_t*>(indices_.data()));
+    }
+
+private:
+    template <class Index>
+    void check() const {
+        const Index* indices = aligned<Index>(indices_, "indices");
+        for (std::int64_t edge = 0; edge < edges_; ++edge)
+            if (indices[edge] < 0 || indices[edge] >= cols_)
+                refuse("index " + std::to_string(indices[edge]) + " at edge " + std::to_string(edge) +
+                       " is outside 0.." + std::to_string(cols_ - 1));
+    }
+
+    Array indptr_, indices_;
+    std::int64_t rows_ = 0, cols_ = 0, edges_ = 0;
+};
+
+void bind_attention(nb::class_<Pattern>& pattern);
+
+}  // namespace gcnsys
