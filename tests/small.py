@@ -12,6 +12,7 @@ from gcnsys.datasets.dataset import Dataset
 from gcnsys.nn import GNN, ModelSettings, build_model
 from gcnsys.partition import assign, cut_dataset
 from gcnsys.partition.assign import Request
+from gcnsys.partition.order import Ordered
 from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import Task, Trainer, views
 from gcnsys.train.view import View
@@ -121,13 +122,13 @@ def both_views(part, model, comm, *, first_hop="on", prune=True, dtype=torch.flo
 def trained(
     recipe: Recipe, made: Small, assignment: Tensor, num_parts: int, *, hidden: int,
     side: str = "narrower", prune: bool = True, dtype: torch.dtype = torch.float64,
-    recompute: bool = False,
+    recompute: bool = False, order: Ordered = "natural",
 ) -> Outcome:  # fmt: skip
     """What gcnsys makes of a recipe, over ranks; one gradient, the last epoch's.
 
     Logits are NaN where a pruned evaluation leaves nodes out.
     """
-    parts = cut_dataset(made.dataset, assignment, num_parts, inductive=recipe.inductive)
+    parts = cut_dataset(made.dataset, assignment, num_parts, inductive=recipe.inductive, order=order)
 
     def body(comm):
         part = parts[comm.rank]

@@ -172,6 +172,18 @@ def test_building_showing_and_verifying_a_partitioning(capsys, tmp_path):
     assert outcome(capsys, "partition", "verify", "three")[0] == 0
 
 
+def test_an_order_of_nodes_is_shown_and_one_that_is_unknown_refused(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    build = ("partition", "build", spec, "--parts", 2, "--out", "two", "--overwrite")
+    _, out, _ = outcome(capsys, *build, "--order", "rcm", "--json")
+    assert json.loads(out)["order"] == "rcm"
+    assert "in 2 parts by metis, rcm order, in two" in outcome(capsys, "partition", "show", "two")[1]
+    assert "order = 'rmc'" in refused(capsys, *build, "--order", "rmc")
+    for order in ("natural", "cluster"):
+        assert outcome(capsys, "train", spec, "--parts", 1, "--order", order, "--epochs", 2)[0] == 0
+    assert len(list((tmp_path / "partitions").iterdir())) == 2
+
+
 def test_expected_traffic_is_what_a_run_sends(capsys, tmp_path):
     spec = write_npz(tmp_path / "small.npz")
     for extra in ((), ("--inductive",)):

@@ -139,6 +139,25 @@ def test_the_training_curve_is_the_same_for_any_number_of_parts_dropout_included
         assert_exact(deviations(several, one), 1e-10)
 
 
+@pytest.mark.parametrize("inductive", [False, True])
+@pytest.mark.parametrize("parts", [1, 2, 3, 4])
+@pytest.mark.parametrize("order", ["rcm", "degree", "fine", "cluster"])
+def test_the_training_curve_is_the_same_for_any_order_of_nodes(order, parts, inductive, monkeypatch):
+    monkeypatch.setattr("gcnsys.partition.order._FINE", 4)  # a small graph has clusters, too
+    recipe = Recipe("sage", 3, dropout=0.5, first_hop=False, inductive=inductive)
+    made = small("weighted")
+    assignment = assigned(made, "corners", parts)
+    assert any(
+        (part.inner_ids.diff() < 0).any() for part in cut(made.dataset.graph, assignment, parts, order=order)
+    )
+    for dtype, bound in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        natural, found = (
+            trained(recipe, made, assignment, parts, hidden=8, dtype=dtype, order=one)
+            for one in ("natural", order)
+        )
+        assert_exact(deviations(found, natural), bound)
+
+
 def test_dropout_makes_a_difference_and_so_does_its_seed():
     made = small("directed")
     curves = [

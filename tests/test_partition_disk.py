@@ -72,11 +72,11 @@ def cut_datasets(draw):
     return made, draw(assignments(graph.num_nodes, num_parts)), num_parts
 
 
-def built_by_hand(made, assignment, num_parts, folder, *, inductive=False):
+def built_by_hand(made, assignment, num_parts, folder, *, inductive=False, order="natural"):
     """A partitioning by a given assignment."""
     own = Path(folder) / "own.npy"
     np.save(own, assignment.numpy())
-    cutting = Cutting(num_parts, method=f"file:{own}", inductive=inductive)
+    cutting = Cutting(num_parts, method=f"file:{own}", inductive=inductive, order=order)
     return build(made, cutting, Path(folder) / "parts")
 
 

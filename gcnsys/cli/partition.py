@@ -14,7 +14,7 @@ from gcnsys.train import RunConfig
 from gcnsys.train.source import build_partitioning, default_partitioning
 from gcnsys.train.view import precomputes
 
-CUT = ("partition_method", "objective", "balance", "partition_seed", "inductive")
+CUT = ("partition_method", "objective", "balance", "order", "partition_seed", "inductive")
 PREPARE = ("directed", "normalize", "split", "split_seed")
 FLAGS = {"partition_method": "method", "partition_seed": "seed"}
 
@@ -92,7 +92,7 @@ def _described(partitioning: Partitioning, config: RunConfig, output: Output) ->
     figures, costs = quality(manifest), expected(manifest, widths)
     output.say(
         f"{manifest.dataset}: {manifest.num_nodes:,} nodes and {manifest.num_edges:,} edges in "
-        f"{manifest.num_parts} parts by {manifest.method}, in {partitioning.folder}"
+        f"{manifest.num_parts} parts by {manifest.method}, {manifest.order} order, in {partitioning.folder}"
     )
     output.say(
         f"edge cut {manifest.edge_cut:,} ({figures['cut_share']:.1%}), communication volume "

@@ -32,7 +32,7 @@ GROUPS = {
     ),
     "graph, where DATA is a dataset": (
         "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance",
-        "partition_seed", "inductive",
+        "order", "partition_seed", "inductive",
     ),
     "machine": ("parts", "device", "dtype", "threads", "recompute", "timeout"),
 }  # fmt: skip

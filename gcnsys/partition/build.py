@@ -25,6 +25,7 @@ from gcnsys.partition.disk import (
     part_folder,
 )  # fmt: skip
 from gcnsys.partition.manifest import NAME, FileEntry, Manifest, PartSummary
+from gcnsys.partition.order import Order, resolved
 from gcnsys.partition.part import ExchangePlan
 from gcnsys.partition.pieces import Piece, Pieces
 
@@ -41,7 +42,8 @@ class Cutting:
         objective: what METIS minimizes.
         balance: what is balanced; None: training nodes if inductive, else all nodes.
         inductive: train on the subgraph of training nodes.
-        seed: of the method.
+        order: of each part's inner nodes.
+        seed: of the method and of the order.
     """
 
     num_parts: int
@@ -49,6 +51,7 @@ class Cutting:
     objective: Objective = "volume"
     balance: Balance | None = None
     inductive: bool = False
+    order: Order = "auto"
     seed: int = 0
 
     @property
@@ -95,6 +98,8 @@ def build(
         seconds = {"cut": time.perf_counter() - began}
         began = time.perf_counter()
         writer = _Writer(temporary, dataset, assignment, cutting)
+        seconds["order"] = time.perf_counter() - began
+        began = time.perf_counter()
         writer.write()
         seconds["write"] = time.perf_counter() - began
         writer.manifest(spec, normalization, seconds).write(temporary)
@@ -107,7 +112,11 @@ class _Writer:
     def __init__(self, folder: Path, dataset: Dataset, assignment: Tensor, cutting: Cutting) -> None:
         self.folder, self.dataset, self.cutting = folder, dataset, cutting
         train_mask = dataset.train_mask if cutting.inductive else None
-        self.pieces = Pieces(dataset.graph, assignment, cutting.num_parts, train_mask)
+        self.order = resolved(cutting.order, dataset.graph.num_nodes, cutting.num_parts)
+        log.info("ordering the nodes of each part: %s", self.order)
+        self.pieces = Pieces(
+            dataset.graph, assignment, cutting.num_parts, train_mask, order=self.order, seed=cutting.seed
+        )
         self.masks = {name: getattr(dataset, name) for name in MASKS}
         self.files: dict[str, FileEntry] = {}
         self.parts: list[PartSummary] = []
@@ -162,7 +171,7 @@ class _Writer:
             weighted=graph.weight is not None, symmetric=graph.is_symmetric,
             inductive=self.cutting.inductive, normalization=normalization,
             method=self.cutting.method, objective=self.cutting.objective, balance=self.cutting.balanced,
-            seed=self.cutting.seed, edge_cut=cut // 2 if graph.is_symmetric else cut,
+            order=self.order, seed=self.cutting.seed, edge_cut=cut // 2 if graph.is_symmetric else cut,
             volume=sum(part.halo for part in self.parts), seconds=seconds, notes=list(dataset.notes),
             parts=self.parts, files=self.files,
         )  # fmt: skip

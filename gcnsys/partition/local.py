@@ -6,16 +6,19 @@ from torch import Tensor
 from gcnsys.datasets.dataset import Dataset
 from gcnsys.graph import CSR
 from gcnsys.kernels import SparseRows
+from gcnsys.partition.order import Ordered
 from gcnsys.partition.part import NodeData, Part, induced
 from gcnsys.partition.pieces import Pieces
 
 
 def cut_dataset(
-    dataset: Dataset, assignment: Tensor, num_parts: int | None = None, *, inductive: bool = False
-) -> list[Part]:
+    dataset: Dataset, assignment: Tensor, num_parts: int | None = None, *,
+    inductive: bool = False, order: Ordered = "natural",
+) -> list[Part]:  # fmt: skip
     """Cut a dataset by an assignment ``[N]``; the same parts that a partitioning on disk holds."""
     count = num_parts if num_parts is not None else int(assignment.max()) + 1
-    pieces = Pieces(dataset.graph, assignment, count, dataset.train_mask if inductive else None)
+    train_mask = dataset.train_mask if inductive else None
+    pieces = Pieces(dataset.graph, assignment, count, train_mask, order=order)
     made = list(pieces)
     parts = []
     for piece in made:

@@ -60,6 +60,7 @@ class Manifest(_Model):
     Attributes:
         dataset: the short name of what was cut; ``spec`` what it was loaded by.
         graph: digest of the edges, so that two partitionings of one graph can be told.
+        order: of each part's inner nodes; partitionings made before there was a choice lack it.
         edge_cut: cut edges, an undirected one counted once.
         volume: rows that cross in one full exchange: the sum of halo sizes.
         notes: what was done to the data on the way.
@@ -88,6 +89,7 @@ class Manifest(_Model):
     method: str
     objective: str
     balance: str
+    order: str = "natural"
     seed: int
     edge_cut: int
     volume: int

@@ -18,8 +18,8 @@ class ExchangePlan:
     """Who sends which rows to whom; fixed once the graph is cut.
 
     Attributes:
-        send_rows: ``[B]`` int64 inner rows to send, grouped by receiver, by id within a group: the
-            receiver's halo rows of this sender, in the same order.
+        send_rows: ``[B]`` int64 inner rows to send, grouped by receiver, in the part's order within a
+            group: the receiver's halo rows of this sender, in the same order.
         send_counts: P row counts; how ``send_rows`` is cut. Zero for oneself.
         recv_counts: P row counts; how the halo is cut by owner.
         send_edges: ``[B]`` int64, how many edges of the receiver each row feeds.
@@ -62,8 +62,8 @@ class PartGraph:
 
     Attributes:
         rank: which part this is.
-        inner_ids: ``[n]`` int64 global ids, ascending but in a pruned layer.
-        halo_ids: ``[h]`` int64 global ids, by owner, then id.
+        inner_ids: ``[n]`` int64 global ids, in the part's order (:mod:`gcnsys.partition.order`).
+        halo_ids: ``[h]`` int64 global ids, by owner, then in the owner's order.
         inner: ``[d, n]`` edges between inner nodes.
         halo: ``[d, h]`` edges from halo nodes.
         degrees: of the inner nodes, in the whole graph.

@@ -1,8 +1,10 @@
 """Assignment -> parts, reading every edge once.
 
-Nodes are numbered anew by (part, id). A part's inner nodes are then one range of these positions,
-and its halo in ascending positions is grouped by owner. A byte a node marks the halo, so P parts
-cost E + P N bytes of traffic; sorting the halo instead would cost more for any P in use.
+Nodes are numbered anew by part, then in the part's order (:mod:`gcnsys.partition.order`). A part's
+inner nodes are then one range of these positions, and its halo in ascending positions is grouped by
+owner and follows each owner's order, so that both ends agree on rows without a word. A byte a node
+marks the halo, so P parts cost E + P N bytes of traffic; sorting the halo instead would cost more for
+any P in use. An order other than the natural one reads every inner edge once more, a part at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from torch import Tensor
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, index_dtype
 from gcnsys.kernels.block import Degrees
+from gcnsys.partition.order import Ordered, ordered
 from gcnsys.partition.part import ExchangePlan, PartGraph, TrainingCut
 
 
@@ -55,11 +58,14 @@ class Pieces:
         assignment: ``[N]`` integers in ``[0, P)``; a part may be empty.
         num_parts: P.
         train_mask: ``[N]``; given where training is inductive.
+        order: of each part's inner nodes.
+        seed: of that order.
     """
 
     def __init__(
-        self, graph: Graph, assignment: Tensor, num_parts: int, train_mask: Tensor | None = None
-    ) -> None:
+        self, graph: Graph, assignment: Tensor, num_parts: int, train_mask: Tensor | None = None, *,
+        order: Ordered = "natural", seed: int = 0,
+    ) -> None:  # fmt: skip
         if assignment.shape != (graph.num_nodes,):
             raise InputError(f"an assignment needs shape [{graph.num_nodes}], got {list(assignment.shape)}")
         if assignment.numel() and int(assignment.min()) < 0:
@@ -69,9 +75,12 @@ class Pieces:
         if sizes.numel() > num_parts:
             raise InputError(f"an assignment names part {sizes.numel() - 1} of {num_parts}")
         self.starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-        self.order = torch.argsort(assignment, stable=True)  # position -> id
+        self.ids = torch.argsort(assignment, stable=True)  # position -> id
         self.position = torch.empty(graph.num_nodes, dtype=index_dtype(graph.num_nodes))
-        self.position[self.order] = torch.arange(graph.num_nodes, dtype=self.position.dtype)
+        self.position[self.ids] = torch.arange(graph.num_nodes, dtype=self.position.dtype)
+        if order != "natural":
+            for rank in range(num_parts):
+                self._reorder(rank, order, seed)
         self.degrees = Degrees.of(graph)
         self.train_degrees = self.degrees
         if train_mask is not None:
@@ -88,14 +97,11 @@ class Pieces:
 
     def piece(self, rank: int) -> Piece:
         """The edges and halo of one part."""
-        low, high = int(self.starts[rank]), int(self.starts[rank + 1])
-        inner_ids = self.order[low:high]
+        low, high = self._range(rank)
+        inner_ids = self.ids[low:high]
         rows = self.graph.adjacency.take_rows(inner_ids)
-        source = self.position[rows.indices]
-        is_inner = (source >= low) & (source < high)
-
-        inner = rows.keep(is_inner)
-        inner = CSR(inner.indptr, source[is_inner] - low, high - low, inner.weight)
+        source, is_inner = self._located(rows, low, high)
+        inner = _inner(rows, source, is_inner, low, high)
         halo = rows.keep(~is_inner)
         del rows
         remote = source[~is_inner]
@@ -107,9 +113,27 @@ class Pieces:
         halo = CSR(halo.indptr, self._column[remote], positions.numel(), halo.weight)
         owner_ends = torch.searchsorted(positions, self.starts)
         counts = tuple(owner_ends.diff().tolist())
-        halo_ids = self.order[positions]
+        halo_ids = self.ids[positions]
         boundary = self._boundary(inner_ids, halo_ids, halo, positions.to(self.position.dtype), counts)
         return Piece(rank, inner_ids, halo_ids, inner, halo, boundary)
+
+    def _range(self, rank: int) -> tuple[int, int]:
+        return int(self.starts[rank]), int(self.starts[rank + 1])
+
+    def _located(self, rows: CSR, low: int, high: int) -> tuple[Tensor, Tensor]:
+        """The position of every entry's source, and whether the part owns it."""
+        source = self.position[rows.indices]
+        return source, (source >= low) & (source < high)
+
+    def _reorder(self, rank: int, order: Ordered, seed: int) -> None:
+        low, high = self._range(rank)
+        adjacency = self.graph.adjacency
+        rows = CSR(adjacency.indptr, adjacency.indices, adjacency.num_cols).take_rows(self.ids[low:high])
+        inner = _inner(rows, *self._located(rows, low, high), low, high)
+        del rows
+        ids = self.ids[low:high][ordered(inner, order, is_symmetric=self.graph.is_symmetric, seed=seed)]
+        self.ids[low:high] = ids
+        self.position[ids] = torch.arange(low, high, dtype=self.position.dtype)
 
     def _boundary(
         self, inner_ids: Tensor, halo_ids: Tensor, halo: CSR, positions: Tensor, counts: tuple[int, ...]
@@ -152,7 +176,14 @@ class Pieces:
         )  # fmt: skip
 
 
-def cut(graph: Graph, assignment: Tensor, num_parts: int | None = None) -> list[PartGraph]:
+def _inner(rows: CSR, source: Tensor, is_inner: Tensor, low: int, high: int) -> CSR:
+    kept = rows.keep(is_inner)
+    return CSR(kept.indptr, source[is_inner] - low, high - low, kept.weight)
+
+
+def cut(
+    graph: Graph, assignment: Tensor, num_parts: int | None = None, *, order: Ordered = "natural"
+) -> list[PartGraph]:
     """Cut a graph by an assignment ``[N]``; all parts in memory.
 
     Example:
@@ -161,7 +192,7 @@ def cut(graph: Graph, assignment: Tensor, num_parts: int | None = None) -> list[
         [1, 1]
     """
     count = num_parts if num_parts is not None else int(assignment.max()) + 1
-    pieces = Pieces(graph, assignment, count)
+    pieces = Pieces(graph, assignment, count, order=order)
     made = list(pieces)
     halos = [piece.boundary for piece in made]
     return [pieces.part_graph(piece, pieces.plan(piece.rank, halos)[0]) for piece in made]

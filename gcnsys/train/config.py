@@ -21,6 +21,7 @@ from gcnsys.nn.conv import ExchangeSide
 from gcnsys.nn.model import NormName
 from gcnsys.partition import Cutting, methods
 from gcnsys.partition.assign import Balance, Objective
+from gcnsys.partition.order import Order
 from gcnsys.registry import unknown
 from gcnsys.runtime.process import Device
 from gcnsys.train.view import FirstHopChoice, PruneChoice
@@ -79,7 +80,8 @@ class RunConfig(BaseModel):
     partition_method: str = Field("metis", description="metis, random, range, stream or file:PATH")
     objective: Objective = Field("volume", description="what METIS minimizes")
     balance: Balance | None = Field(None, description="nodes, train or edges (default: train if inductive)")
-    partition_seed: int = Field(0, ge=0, description="of the partition method")
+    order: Order = Field("auto", description="of each part's nodes, for speed only; auto: by size")
+    partition_seed: int = Field(0, ge=0, description="of the partition method and order")
     seed: int = Field(0, ge=0, description="of initial weights and dropout")
     dtype: Literal["float32", "float64"] = Field("float32", description="of features and weights")
     device: Device = Field("auto", description="auto takes a GPU where there is one")
@@ -111,7 +113,7 @@ class RunConfig(BaseModel):
         """How a dataset is cut where ``data`` is not cut yet."""
         return Cutting(
             num_parts=self.parts or 1, method=self.partition_method, objective=self.objective,
-            balance=self.balance, inductive=self.inductive, seed=self.partition_seed,
+            balance=self.balance, inductive=self.inductive, order=self.order, seed=self.partition_seed,
         )  # fmt: skip
 
     def data_split(self) -> Split:

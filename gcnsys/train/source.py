@@ -38,7 +38,8 @@ def default_partitioning(config: RunConfig) -> Path:
         stamps.append([str(own), own.stat().st_mtime_ns if own.exists() else 0])
     decided = [
         spec, stamps, cutting.num_parts, cutting.method, cutting.objective, cutting.balanced,
-        cutting.inductive, cutting.seed, config.directed, config.normalize, config.split, config.split_seed,
+        cutting.inductive, cutting.order, cutting.seed, config.directed, config.normalize, config.split,
+        config.split_seed,
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:8]
     method = cutting.method.partition(":")[0]

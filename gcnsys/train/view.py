@@ -45,7 +45,7 @@ class View:
 
     @property
     def ids(self) -> Tensor:
-        """``[D]`` int64 global ids of the rows that come out; ascending where nothing is pruned."""
+        """``[D]`` int64 global ids of the rows that come out; in the part's order where nothing is pruned."""
         return self.blocks[-1].output_ids
 
     @property
