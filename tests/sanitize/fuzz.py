@@ -93,6 +93,56 @@ def activation(core, rng):
     return arrays, call, lambda before, after: None
 
 
+def attention(core, rng):
+    """Softmax, dot products, weighted sums and fused attention over a pattern."""
+    rows, cols, edges = (int(rng.integers(1, high)) for high in (40, 30, 200))
+    heads, width = int(rng.integers(1, 5)), int(rng.integers(1, 40))
+    indptr = np.sort(np.concatenate([[0], rng.integers(0, edges + 1, rows - 1), [edges]]))
+    index, number = rng.choice([np.int32, np.int64]), rng.choice([np.float32, np.float64])
+    shapes = {
+        "x": (cols, heads * width), "y": (rows, heads * width), "out": (rows, heads * width),
+        "derivative": (rows, heads * width), "destination": (rows, heads), "source": (cols, heads),
+        "normalizer": (rows, heads), "logits": (edges, heads), "alpha": (edges, heads),
+        "back": (edges, heads), "dots": (edges, heads), "added": (edges, heads),
+    }  # fmt: skip
+    arrays = {name: rng.standard_normal(shape).astype(number) for name, shape in shapes.items()}
+    arrays |= {"indptr": indptr.astype(np.int64), "indices": rng.integers(0, cols, edges).astype(index)}
+    threads = int(rng.integers(1, 4))
+
+    def call(a):
+        pattern = core.Pattern(a["indptr"], a["indices"], cols)
+        pattern.edge_softmax(a["logits"], a["alpha"], threads)
+        pattern.edge_softmax_gradient(a["alpha"], a["logits"], a["back"], threads)
+        pattern.edge_add(a["destination"], a["source"], a["added"], threads)
+        pattern.edge_dot(a["y"], a["x"], a["dots"], threads)
+        pattern.weighted_sum(a["alpha"], a["x"], a["out"], threads)
+        pattern.attention(
+            a["x"],
+            a["destination"],
+            a["source"],
+            0.2,
+            a["out"],
+            a["normalizer"],
+            a["derivative"],
+            threads=threads,
+        )
+
+    def check(before, after):
+        of = np.repeat(np.arange(rows), np.diff(before["indptr"]))
+        scores = before["destination"][of] + before["source"][before["indices"]]
+        power = np.exp(np.where(scores > 0, scores, 0.2 * scores))
+        total = np.zeros((rows, heads))
+        np.add.at(total, of, power)
+        messages = (power / total[of])[:, :, None] * before["x"].reshape(cols, heads, width)[
+            before["indices"]
+        ]
+        expected = np.zeros((rows, heads, width))
+        np.add.at(expected, of, messages)
+        np.testing.assert_allclose(after["out"], expected.reshape(rows, -1), rtol=1e-3, atol=1e-3)
+
+    return arrays, call, check
+
+
 def spoilt(array, rng):
     """An array with one thing about it changed."""
     types = [np.int8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64, bool]
@@ -118,6 +168,9 @@ def spoilt(array, rng):
     return array[: max(0, array.shape[0] - 1)]
 
 
+OPTIONAL = {"weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean"}
+
+
 def main():
     sys.path.insert(0, sys.argv[1])
     import _core as core
@@ -127,14 +180,14 @@ def main():
     while time.monotonic() < until:
         rng = np.random.default_rng(seed)
         seed += 1
-        arrays, call, check = rng.choice([product, dropout, activation])(core, rng)
+        arrays, call, check = rng.choice([product, dropout, activation, attention])(core, rng)
         before = {name: array.copy() for name, array in arrays.items()}
         call(arrays)
         check(before, arrays)
         for _ in range(5):
             name = str(rng.choice(list(arrays)))
             changed = {n: a.copy() for n, a in before.items()} | {name: spoilt(before[name], rng)}
-            if rng.random() < 0.1 and name not in ("indptr", "indices", "x", "out", "a", "b", "grad", "back"):
+            if rng.random() < 0.1 and name in OPTIONAL:
                 del changed[name]
             calls += 1
             try:

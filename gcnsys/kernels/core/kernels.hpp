@@ -21,6 +21,7 @@ struct Product {
     std::int64_t rows, cols, width;
     const std::int64_t* indptr;    // [R + 1]
     const Index* indices;          // [E]
+    double far;                    // share of the edges whose column was not used shortly before
     const Summed* weight;          // [E], or null: 1
     const Summed* row_scale;       // [R], or null: 1
     const Summed* column_scale;    // [K], or null: 1

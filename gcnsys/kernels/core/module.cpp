@@ -22,6 +22,7 @@ void multiply(const Pattern& pattern, const Index* indices, const Array& x, cons
     p.out = matrix<Stored>(out, rows, p.width, p.out_stride, "out");
     p.indptr = pattern.offsets();
     p.indices = indices;
+    p.far = pattern.far();
     p.weight = vector<Summed>(weight, pattern.edges(), "weight");
     p.row_scale = vector<Summed>(row_scale, rows, "row_scale");
     p.column_scale = vector<Summed>(column_scale, cols, "column_scale");

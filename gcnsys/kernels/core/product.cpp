@@ -189,17 +189,22 @@ void padded(const Product<Stored, Summed, Index>& p) {
         std::memcpy(p.out + row * p.out_stride, sums + row * lanes, p.width * sizeof(Stored));
 }
 
-// Features a slab, or -1 to go straight, by what was measured: gathers run at full speed from a quarter
-// of the last cache, at two thirds of it from half, and at a third from memory; a copy costs as much as
-// gathering each row some ten times. Where not even a line of each row fits, slabs only add passes.
+// Features a slab, or -1 to go straight: whatever should be faster, by rates measured with one thread, in
+// bytes a nanosecond (a cache of 32 MiB). A gather is the slower the more memory its rows lie in, unless
+// it was used shortly before, and the shorter they are.
 template <class Stored, class Summed, class Index>
 std::int64_t chosen_tile(const Product<Stored, Summed, Index>& p) {
-    const double cache = double(last_cache_bytes()), bytes = double(p.x_rows) * p.width * sizeof(Stored);
-    const double reads = double(p.indptr[p.rows]) / double(std::max<std::int64_t>(p.x_rows, 1));
-    if (bytes <= cache / 16 || reads < (bytes > cache / 2 ? 4 : 24) || 64.0 * p.x_rows > cache) return -1;
+    const double cache = double(last_cache_bytes()), rows = double(std::max<std::int64_t>(p.x_rows, 1));
+    const double bytes = rows * double(p.width) * sizeof(Stored), reads = double(p.indptr[p.rows]) / rows;
+    if (64 * rows > cache) return -1;
     int row_bytes = 256;
-    while (row_bytes > 64 && double(p.x_rows) * row_bytes > cache / 4) row_bytes /= 2;
-    return row_bytes / int(sizeof(Stored));
+    while (row_bytes > 64 && rows * row_bytes > cache / 4) row_bytes /= 2;
+    constexpr double near = 180, copied = 24;
+    const double in_slab = row_bytes == 256 ? near : row_bytes == 128 ? 125 : 64 * rows > cache / 4 ? 50 : 75;
+    const double apart = bytes <= cache / 16 ? near : bytes <= cache / 8 ? 115 : bytes <= cache / 2 ? 85
+                       : bytes <= cache ? 60 : bytes <= 4 * cache ? 48 : 22;
+    const double straight = reads * (p.far / apart + (1 - p.far) / near);
+    return straight <= reads / in_slab + 1 / copied ? -1 : row_bytes / int(sizeof(Stored));
 }
 
 template <class Stored, class Summed, class Index>
