@@ -119,33 +119,73 @@ private:
 // Features in slabs: a slab of a few features of all columns is copied together first (scaled on
 // the way), so that it stays in the cache while all edges pass over it.
 template <class Stored, class Summed, class Index>
-void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
-    // With a map, column and row of x differ: the scale stays with the edges.
-    const bool scaled = p.column_scale && !p.column_map;
-    const Passes<Stored, Summed, Index> passes(p, p.weight || (p.column_scale && !scaled));
-    const auto bounds = chunks(p.indptr, p.rows, p.threads);
-    const std::int64_t count = std::int64_t(bounds.size()) - 1;
+class Slabs {
+public:
+    Slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile)
+        : p_(p), tile_(tile), scaled_(p.column_scale && !p.column_map),
+          passes_(p, p.weight || (p.column_scale && !scaled_)) {}
+
     // The last slab takes up what would be less than a register.
-    const std::int64_t lanes = Sum<Stored>::lanes, slabs = std::max<std::int64_t>(1, (p.width + tile - lanes) / tile);
-    const Workspace workspace(std::size_t(p.x_rows) * (tile + lanes) * sizeof(Stored));
+    std::int64_t count() const { return std::max<std::int64_t>(1, (p_.width + tile_ - lanes) / tile_); }
+    std::size_t bytes() const { return std::size_t(p_.x_rows) * (tile_ + lanes) * sizeof(Stored); }
+
+    void copy(std::int64_t s, Stored* slab, std::int64_t first, std::int64_t last) const {
+        const std::int64_t feature = s * tile_, width = this->width(s);
+        for (std::int64_t row = first; row < last; ++row) {
+            const Stored* from = p_.x + row * p_.x_stride + feature;
+            const char* next = reinterpret_cast<const char*>(p_.x + std::min(row + 8, last - 1) * p_.x_stride + feature);
+            for (std::size_t byte = 0; byte < width * sizeof(Stored); byte += 64) __builtin_prefetch(next + byte, 0, 0);
+            Stored* to = slab + row * width;
+            // With a map, column and row of x differ: the scale stays with the edges.
+            if (scaled_)
+                for (std::int64_t f = 0; f < width; ++f) narrow(Summed(widened(from[f]) * p_.column_scale[row]), to[f]);
+            else
+                std::memcpy(to, from, width * sizeof(Stored));
+        }
+    }
+
+    void add(std::int64_t s, const Stored* slab, std::int64_t first, std::int64_t last) const {
+        passes_.run({slab, width(s), scaled_ ? nullptr : p_.column_scale, s * tile_, 0}, width(s), first, last);
+    }
+
+private:
+    static constexpr std::int64_t lanes = Sum<Stored>::lanes;
+
+    std::int64_t width(std::int64_t s) const { return s + 1 < count() ? tile_ : p_.width - s * tile_; }
+
+    const Product<Stored, Summed, Index>& p_;
+    std::int64_t tile_;
+    bool scaled_;
+    Passes<Stored, Summed, Index> passes_;
+};
+
+template <class Stored, class Summed, class Index>
+void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
+    const Slabs<Stored, Summed, Index> slabs(p, tile);
+    const std::int64_t count = slabs.count();
+    // Threads that take whole slabs never wait for each other. They need a slab each, and room for it.
+    if (p.threads > 1 && count >= p.threads && p.threads * slabs.bytes() <= last_cache_bytes() * 5 / 8) {
+#pragma omp parallel num_threads(p.threads)
+        {
+            const Workspace workspace(slabs.bytes());
+#pragma omp for schedule(dynamic, 1)
+            for (std::int64_t s = 0; s < count; ++s) {
+                slabs.copy(s, workspace.as<Stored>(), 0, p.x_rows);
+                slabs.add(s, workspace.as<Stored>(), 0, p.rows);
+            }
+        }
+        return;
+    }
+    const auto bounds = chunks(p.indptr, p.rows, p.threads);
+    const std::int64_t pieces = std::int64_t(bounds.size()) - 1, step = (p.x_rows + p.threads - 1) / p.threads;
+    const Workspace workspace(slabs.bytes());
     Stored* slab = workspace.as<Stored>();
 #pragma omp parallel num_threads(p.threads)
-    for (std::int64_t s = 0; s < slabs; ++s) {
-        const std::int64_t feature = s * tile, kept = s + 1 < slabs ? tile : p.width - feature;
+    for (std::int64_t s = 0; s < count; ++s) {
 #pragma omp for schedule(static)
-        for (std::int64_t row = 0; row < p.x_rows; ++row) {
-            const Stored* from = p.x + row * p.x_stride + feature;
-            const char* next = reinterpret_cast<const char*>(from + 8 * p.x_stride);  // may lie behind the end
-            for (std::size_t byte = 0; byte < kept * sizeof(Stored); byte += 64) __builtin_prefetch(next + byte, 0, 0);
-            Stored* to = slab + row * kept;
-            if (scaled)
-                for (std::int64_t f = 0; f < kept; ++f) narrow(Summed(widened(from[f]) * p.column_scale[row]), to[f]);
-            else
-                std::memcpy(to, from, kept * sizeof(Stored));
-        }
-        const Pass<Stored, Summed> pass{slab, kept, scaled ? nullptr : p.column_scale, feature, 0};
+        for (std::int64_t row = 0; row < p.x_rows; row += step) slabs.copy(s, slab, row, std::min(p.x_rows, row + step));
 #pragma omp for schedule(dynamic, 1)
-        for (std::int64_t i = 0; i < count; ++i) passes.run(pass, kept, bounds[i], bounds[i + 1]);
+        for (std::int64_t i = 0; i < pieces; ++i) slabs.add(s, slab, bounds[i], bounds[i + 1]);
     }
 }
 
