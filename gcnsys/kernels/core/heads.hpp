@@ -16,7 +16,7 @@ namespace gcnsys {
 namespace {
 
 // Edges looked at together; what is known of them fits the first-level cache.
-constexpr int block_edges = 512;
+constexpr int block_edges = 256;
 
 // How many edges ahead a row of features is asked for.
 constexpr int ahead = 12;
