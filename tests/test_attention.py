@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,9 +147,20 @@ def test_attention_and_its_gradients_are_the_dense_ones(
     rows, halo, count, heads, width, stored, index, slope, rate, threads, seed
 ):
     torch.set_num_threads(threads)
-    cols = rows + halo
-    edges = some_edges(rows, max(cols, 1), count if rows else 0, seed, index)
-    cols, wide = edges.csr.num_cols, backend.summed(stored)
+    edges = some_edges(rows, max(rows + halo, 1), count if rows else 0, seed, index)
+    assert_dense_attention(edges, heads, width, stored, slope, rate, seed)
+
+
+@pytest.mark.parametrize("rate", [None, 0.4])
+@pytest.mark.parametrize(("rows", "cols"), [(4, 900), (900, 3), (5, 5)])
+def test_rows_and_columns_of_a_thousand_edges_are_attended_to(rows, cols, rate):
+    edges = some_edges(rows, cols, 6000, 1)
+    for stored in (torch.float32, torch.float64):
+        assert_dense_attention(edges, 2, 5, stored, 0.2, rate, 1)
+
+
+def assert_dense_attention(edges, heads, width, stored, slope, rate, seed):
+    rows, cols, wide = edges.csr.num_rows, edges.csr.num_cols, backend.summed(stored)
     x, grad = (normal(seed + i, n, heads * width).to(stored) for i, n in enumerate((cols, rows)))
     scores = [normal(seed + 2 + i, n, heads).to(wide) for i, n in enumerate((rows, cols))]
     dropout = None if rate is None else some_dropout(edges, rate)
@@ -182,7 +194,7 @@ def test_attention_is_differentiated_as_it_is_computed(side, rate):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_hub_of_a_hundred_thousand_edges_is_attended_to(side):
-    size, torch_double = 100_000, torch.float64
+    size = 100_000
     indptr = torch.tensor([0, 0, size, size + 2])
     indices = torch.cat([torch.arange(size), torch.tensor([5, 5])]).int()
     edges = Edges(CSR(indptr, indices, size))
@@ -190,7 +202,7 @@ def test_a_hub_of_a_hundred_thousand_edges_is_attended_to(side):
     destination, grad = normal(2, 3, 2), normal(3, 3, 6)
     weight = torch.nn.functional.leaky_relu(destination[1] + source, 0.2).softmax(0)
     average = torch.einsum("kh,khd->hd", weight, x.view(size, 2, 3)).flatten()
-    expected = torch.stack([torch.zeros(6, dtype=torch_double), average, x[5]])
+    expected = torch.stack([torch.zeros(6).double(), average, x[5]])
     single = [tensor.float() for tensor in (x, destination, source)]
     found = run(side, with_gradients, lambda *t: gat_attention(edges, *t), single, grad)
     assert deviation(found[0], expected) < 1e-5
@@ -508,6 +520,17 @@ def test_the_softmax_over_edges_is_that_of_dgl(side, dgl):
     logits = normal(0, graph.num_edges, 3)
     expected = dgl.nn.functional.edge_softmax(theirs, logits)
     torch.testing.assert_close(run(side, edge_softmax, edges, logits), expected, rtol=1e-12, atol=0)
+
+
+def test_the_layers_that_are_timed_are_one_layer(dgl, pyg_conv, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1])  # experiments/ is not installed
+    from experiments.kernels import attention as timed
+
+    makers = {"dgl": timed.dgl_layer, "pyg": timed.pyg_layer}
+    result = timed.compared(looped_graph(), normal(0, 40, 9).float(), 3, 8, 1, makers)
+    assert max(result[side]["deviation"] for side in makers) < 1e-4
+    assert all(result[side]["seconds"] > 0 for side in ("gcnsys", *makers))
+    assert timed.table({"whole": result, "share": result}).count("dgl") == 2
 
 
 # What does not fit.

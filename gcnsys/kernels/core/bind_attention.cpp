@@ -17,11 +17,6 @@ T* whole(const Offered& offered, std::int64_t rows, std::int64_t width, const ch
     return data;
 }
 
-template <class Number>
-bool takes(const Array& array) {
-    return holds<Number>(array);
-}
-
 // Calls `body` with a number of the stored type and one of the type of sums.
 template <class Body>
 void with_stored(const Array& x, Body body) {
