@@ -64,7 +64,7 @@ def test_every_gcnsys_command_of_the_documentation_runs_in_order(mine, capsys):
 
 
 def test_every_torchrun_command_of_the_documentation_parses():
-    lines = [words for words in commands() if words[0] == "torchrun"]
+    lines = [words for words in commands() if words[0] == "torchrun" or "launch/emulated_cluster.sh" in words]
     lines += [shlex.split(line) for line in EXAMPLES.splitlines() if "torchrun" in line]
     assert lines
     for words in lines:
@@ -98,7 +98,9 @@ def test_every_script_is_a_page_of_valid_shell(script):
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-@pytest.mark.parametrize("script", ["torchrun_single_node.sh", "torchrun_multi_node.sh"])
+@pytest.mark.parametrize(
+    "script", ["torchrun_single_node.sh", "torchrun_multi_node.sh", "emulated_cluster.sh"]
+)
 def test_scripts_without_arguments_say_how_they_are_called(script):
     done = subprocess.run(["bash", str(ROOT / "launch" / script)], capture_output=True, text=True)
     assert done.returncode == 2
