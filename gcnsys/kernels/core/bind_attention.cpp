@@ -7,23 +7,10 @@ namespace gcnsys {
 
 namespace {
 
-// A contiguous matrix, or null if none was offered.
+// A contiguous matrix of known width.
 template <class T>
-T* whole(const Offered& offered, std::int64_t rows, std::int64_t width, const char* name) {
-    if (!offered) return nullptr;
-    std::int64_t stride = 0;
-    T* data = matrix<T>(*offered, rows, width, stride, name);
-    if (stride != width) refuse(std::string(name) + " must be contiguous");
-    return data;
-}
-
-// Calls `body` with a number of the stored type and one of the type of sums.
-template <class Body>
-void with_stored(const Array& x, Body body) {
-    if (holds<float>(x)) body(float(), float());
-    else if (holds<double>(x)) body(double(), double());
-    else if (holds<bfloat16>(x)) body(bfloat16(), float());
-    else refuse("x must be float32, float64 or bfloat16");
+T* whole(const Array& array, std::int64_t rows, std::int64_t width, const char* name) {
+    return packed<T>(array, rows, width, name);
 }
 
 template <class Body>
@@ -56,6 +43,18 @@ Task begun(const Pattern& pattern, const Index* indices, const Array& x, std::in
     return task;
 }
 
+// Calls `body(stored, summed, task, width)` with a task of the types of the arrays and the width of its rows.
+template <template <class, class, class> class Task, class Body>
+void with_task(const Pattern& pattern, const Array& x, std::int64_t heads, int threads, Body body) {
+    pattern.with_indices([&](auto indices) {
+        by_dtype(x, [&](auto stored, auto summed) {
+            using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
+            auto task = begun<Task<decltype(stored), decltype(summed), Index>>(pattern, indices, x, heads, threads);
+            body(stored, summed, task, heads * task.width);
+        });
+    });
+}
+
 EdgeDropout dropout(const Offered& a, const Offered& b, const Offered& source, std::int64_t destinations,
                     std::int64_t sources, std::uint32_t threshold, double scale) {
     if (bool(a) != bool(b) || bool(a) != bool(source)) refuse("dropout needs a, b and source words, or none");
@@ -73,23 +72,18 @@ void attention(const Pattern& pattern, const Array& x, const Array& destination,
                const Array& out, const Array& normalizer, Offered derivative, Offered a, Offered b, Offered words,
                std::uint32_t threshold, double scale, int threads) {
     const std::int64_t heads = heads_of(source, "source");
-    pattern.with_indices([&](auto indices) {
-        with_stored(x, [&](auto stored, auto summed) {
-            using Stored = decltype(stored);
-            using Summed = decltype(summed);
-            using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
-            auto t = begun<Attention<Stored, Summed, Index>>(pattern, indices, x, heads, threads);
-            std::int64_t width = heads * t.width;
-            t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
-            t.destination = whole<Summed>(destination, t.rows, heads, "destination");
-            t.source = whole<Summed>(source, t.cols, heads, "source");
-            t.slope = slope;
-            t.out = whole<Stored>(out, t.rows, width, "out");
-            t.normalizer = whole<Summed>(normalizer, t.rows, heads, "normalizer");
-            t.derivative = whole<Stored>(derivative, t.rows, width, "derivative");
-            t.dropout = dropout(a, b, words, t.rows, t.cols, threshold, scale);
-            run(t);
-        });
+    with_task<Attention>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
+        using Stored = decltype(stored);
+        using Summed = decltype(summed);
+        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        t.destination = whole<Summed>(destination, t.rows, heads, "destination");
+        t.source = whole<Summed>(source, t.cols, heads, "source");
+        t.slope = slope;
+        t.out = whole<Stored>(out, t.rows, width, "out");
+        t.normalizer = whole<Summed>(normalizer, t.rows, heads, "normalizer");
+        t.derivative = derivative ? whole<Stored>(*derivative, t.rows, width, "derivative") : nullptr;
+        t.dropout = dropout(a, b, words, t.rows, t.cols, threshold, scale);
+        run(t);
     });
 }
 
@@ -99,61 +93,46 @@ void attention_gradient(const Pattern& pattern, const Array& x, const Array& gra
                         const Array& grad_source, Offered a, Offered b, Offered words, std::uint32_t threshold,
                         double scale, int threads) {
     const std::int64_t heads = heads_of(source, "source");
-    pattern.with_indices([&](auto indices) {
-        with_stored(x, [&](auto stored, auto summed) {
-            using Stored = decltype(stored);
-            using Summed = decltype(summed);
-            using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
-            auto t = begun<AttentionGradient<Stored, Summed, Index>>(pattern, indices, x, heads, threads);
-            std::int64_t width = heads * t.width;
-            t.x = matrix<Stored>(x, t.rows, width, t.x_stride, "x");
-            t.grad = matrix<Stored>(grad, t.cols, width, t.grad_stride, "grad");
-            t.destination = whole<Summed>(destination, t.cols, heads, "destination");
-            t.source = whole<Summed>(source, t.rows, heads, "source");
-            t.normalizer = whole<Summed>(normalizer, t.cols, heads, "normalizer");
-            t.slope = slope;
-            t.out = whole<Stored>(out, t.cols, width, "out");
-            t.derivative = whole<Stored>(derivative, t.cols, width, "derivative");
-            t.grad_x = whole<Stored>(grad_x, t.rows, width, "grad_x");
-            t.grad_destination = whole<Summed>(grad_destination, t.cols, heads, "grad_destination");
-            t.grad_source = whole<Summed>(grad_source, t.rows, heads, "grad_source");
-            t.dropout = dropout(a, b, words, t.cols, t.rows, threshold, scale);
-            run(t);
-        });
+    with_task<AttentionGradient>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
+        using Stored = decltype(stored);
+        using Summed = decltype(summed);
+        t.x = matrix<Stored>(x, t.rows, width, t.x_stride, "x");
+        t.grad = matrix<Stored>(grad, t.cols, width, t.grad_stride, "grad");
+        t.destination = whole<Summed>(destination, t.cols, heads, "destination");
+        t.source = whole<Summed>(source, t.rows, heads, "source");
+        t.normalizer = whole<Summed>(normalizer, t.cols, heads, "normalizer");
+        t.slope = slope;
+        t.out = whole<Stored>(out, t.cols, width, "out");
+        t.derivative = whole<Stored>(derivative, t.cols, width, "derivative");
+        t.grad_x = whole<Stored>(grad_x, t.rows, width, "grad_x");
+        t.grad_destination = whole<Summed>(grad_destination, t.cols, heads, "grad_destination");
+        t.grad_source = whole<Summed>(grad_source, t.rows, heads, "grad_source");
+        t.dropout = dropout(a, b, words, t.cols, t.rows, threshold, scale);
+        run(t);
     });
 }
 
 void weighted_sum(const Pattern& pattern, const Array& weight, const Array& x, const Array& out, int threads) {
     const std::int64_t heads = heads_of(weight, "weight");
-    pattern.with_indices([&](auto indices) {
-        with_stored(x, [&](auto stored, auto summed) {
-            using Stored = decltype(stored);
-            using Summed = decltype(summed);
-            using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
-            auto t = begun<WeightedSum<Stored, Summed, Index>>(pattern, indices, x, heads, threads);
-            std::int64_t width = heads * t.width;
-            t.weight = whole<Summed>(weight, pattern.edges(), heads, "weight");
-            t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
-            t.out = whole<Stored>(out, t.rows, width, "out");
-            run(t);
-        });
+    with_task<WeightedSum>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
+        using Stored = decltype(stored);
+        using Summed = decltype(summed);
+        t.weight = whole<Summed>(weight, pattern.edges(), heads, "weight");
+        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        t.out = whole<Stored>(out, t.rows, width, "out");
+        run(t);
     });
 }
 
 void edge_dot(const Pattern& pattern, const Array& y, const Array& x, const Array& out, int threads) {
     const std::int64_t heads = heads_of(out, "out");
-    pattern.with_indices([&](auto indices) {
-        with_stored(x, [&](auto stored, auto summed) {
-            using Stored = decltype(stored);
-            using Summed = decltype(summed);
-            using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
-            auto t = begun<EdgeDot<Stored, Summed, Index>>(pattern, indices, x, heads, threads);
-            std::int64_t width = heads * t.width;
-            t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
-            t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
-            t.out = whole<Summed>(out, pattern.edges(), heads, "out");
-            run(t);
-        });
+    with_task<EdgeDot>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
+        using Stored = decltype(stored);
+        using Summed = decltype(summed);
+        t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
+        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        t.out = whole<Summed>(out, pattern.edges(), heads, "out");
+        run(t);
     });
 }
 
