@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t page = std::size_t(2) << 20;  // of the large kind
 constexpr std::size_t kept = std::size_t(64) << 20;  // bytes at most while nobody uses them
 
+constexpr std::align_val_t small{64};
+
 std::mutex guard;
 std::vector<std::pair<void*, std::size_t>>& unused() {
     static auto* buffers = new std::vector<std::pair<void*, std::size_t>>();  // outlives late callers
@@ -29,6 +31,11 @@ std::vector<std::pair<void*, std::size_t>>& unused() {
 }  // namespace
 
 Workspace::Workspace(std::size_t bytes) : memory_(nullptr), bytes_((bytes + page - 1) / page * page) {
+    if (bytes < page) {  // the C library keeps small blocks itself
+        memory_ = ::operator new(bytes, small);
+        bytes_ = 0;
+        return;
+    }
     {
         std::lock_guard<std::mutex> hold(guard);
         auto& buffers = unused();
@@ -46,6 +53,10 @@ Workspace::Workspace(std::size_t bytes) : memory_(nullptr), bytes_((bytes + page
 }
 
 Workspace::~Workspace() {
+    if (bytes_ == 0) {
+        ::operator delete(memory_, small);
+        return;
+    }
     std::lock_guard<std::mutex> hold(guard);
     auto& buffers = unused();
     std::size_t held = bytes_;
