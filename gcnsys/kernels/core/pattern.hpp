@@ -45,14 +45,14 @@ public:
 private:
     template <class Index>
     void check() {
-        // In stretches of 1,024 edges: columns seen in this one or the two before are still in a core's cache.
+        // In stretches of 256 edges: columns seen in this one or the two before are still in a core's cache.
         std::vector<std::uint32_t> seen(std::size_t(cols_), 0);
         const Index* indices = aligned<Index>(indices_, "indices");
         for (std::int64_t edge = 0; edge < edges_; ++edge) {
             if (indices[edge] < 0 || indices[edge] >= cols_)
                 refuse("index " + std::to_string(indices[edge]) + " at edge " + std::to_string(edge) +
                        " is outside 0.." + std::to_string(cols_ - 1));
-            const std::uint32_t stretch = std::uint32_t(edge >> 10) + 3;
+            const std::uint32_t stretch = std::uint32_t(edge >> 8) + 3;
             far_ += stretch - seen[std::size_t(indices[edge])] > 2;
             seen[std::size_t(indices[edge])] = stretch;
         }

@@ -5,14 +5,39 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 namespace gcnsys {
 namespace {
 
-// Registers of sums that fit beside what else a loop needs: passes of up to so many are compiled.
+// Registers of sums a pass has at most: more would fit, and measure slower.
 template <class Stored>
-constexpr int registers = (VECTOR_BYTES == 64 ? 16 : 8) / (std::is_same_v<Stored, bfloat16> ? 2 : 1);
+constexpr int registers = (VECTOR_BYTES == 64 ? 10 : 8) / (std::is_same_v<Stored, bfloat16> ? 2 : 1);
+
+// Which rows are fetched before their turn. From memory far away whole rows are, into the second cache: the
+// first has too few places for lines on their way. The processor itself finds the end of a row that is near,
+// and everything in a small x.
+struct Ahead {
+    std::int64_t edges;
+    std::size_t bytes;
+    bool far;
+
+    static Ahead of(std::size_t gathered, int registers) {
+        const std::size_t cache = last_cache_bytes();
+        if (gathered > cache / 8) return {32, std::size_t(-1), true};
+        if (gathered > cache / 16 || registers > 1) return {24, 128, false};
+        return {std::numeric_limits<std::int64_t>::max() / 2, 0, false};
+    }
+};
+
+// Forced inline: GCC 12 takes a function of nothing but prefetches for one without effect, and drops the call.
+__attribute__((always_inline)) inline void fetch(const char* from, std::size_t bytes, bool far) {
+    if (far)
+        for (std::size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + byte, 0, 2);
+    else
+        for (std::size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(from + byte, 0, 3);
+}
 
 // The features that one pass over the edges adds up, `V` registers of them. The last register lies at
 // `last`, over the one before where the width is not a multiple.
@@ -23,6 +48,7 @@ struct Pass {
     const Summed* column_scale;  // or null: 1
     std::int64_t feature;        // the first one, in the result
     int last;                    // where the last register starts, behind `feature`
+    Ahead ahead;
 };
 
 template <class Stored, class Summed, class Index>
@@ -32,19 +58,23 @@ template <int V, bool Weighted, bool Mapped, class Stored, class Summed, class I
 void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass, std::int64_t first,
               std::int64_t last) {
     constexpr int lanes = Sum<Stored>::lanes;
-    constexpr std::int64_t ahead = V <= 4 ? 24 : 8;
+    constexpr std::size_t bytes = V * lanes * sizeof(Stored);
+    const std::size_t fetched = std::min(pass.ahead.bytes, bytes);
+    const bool strided = p.out_stride > V * lanes;  // then the processor does not find the row written next
     const Index* indices = p.indices;
     const std::int64_t edges = p.indptr[p.rows];
     for (std::int64_t row = first; row < last; ++row) {
         Sum<Stored> sums[V] = {};
+        if (strided && row + 1 < p.rows) {
+            const char* next = reinterpret_cast<const char*>(p.out + (row + 1) * p.out_stride + pass.feature);
+            for (std::size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte, 1, 3);
+        }
         const std::int64_t end = p.indptr[row + 1];
         for (std::int64_t edge = p.indptr[row]; edge < end; ++edge) {
-            if (edge + ahead < edges) {
-                std::int64_t next = indices[edge + ahead];
+            if (edge + pass.ahead.edges < edges) {
+                std::int64_t next = indices[edge + pass.ahead.edges];
                 if (Mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
-                const char* address = reinterpret_cast<const char*>(pass.base + next * pass.stride);
-                for (std::size_t byte = 0; byte < V * lanes * sizeof(Stored); byte += 64)
-                    __builtin_prefetch(address + byte, 0, 3);
+                fetch(reinterpret_cast<const char*>(pass.base + next * pass.stride), fetched, pass.ahead.far);
             }
             std::int64_t column = indices[edge];
             Summed factor = 1;
@@ -85,17 +115,20 @@ class Passes {
 public:
     static constexpr int lanes = Sum<Stored>::lanes, most = registers<Stored> * lanes;
 
-    Passes(const Product<Stored, Summed, Index>& p, bool weighted)
-        : p_(p), table_(p.column_map ? table<true, true>() : weighted ? table<true, false>() : table<false, false>()) {}
+    // `gathered` is how many bytes a pass gathers its rows from.
+    Passes(const Product<Stored, Summed, Index>& p, bool weighted, std::size_t gathered)
+        : p_(p), gathered_(gathered), table_(p.column_map ? table<true, true>() : weighted ? table<true, false>() : table<false, false>()) {}
 
     // Adds up all of `width` features, at least a register's worth, of the rows in [first, last).
     void run(Pass<Stored, Summed> pass, std::int64_t width, std::int64_t first, std::int64_t last) const {
         for (std::int64_t needed = (width + lanes - 1) / lanes; needed > 0;) {
-            // The last pass has two registers or more, so that none overlaps what an earlier pass stored.
+            // Even shares: the last has two registers or more, so that none overlaps what another pass stored.
             constexpr int most = registers<Stored>;
-            const int v = needed > most + 1 ? most : needed == most + 1 ? most - 1 : int(needed);
+            const auto left = (needed + most - 1) / most;
+            const int v = int((needed + left - 1) / left);
             needed -= v;
             pass.last = int(needed ? (v - 1) * lanes : width - lanes);
+            pass.ahead = Ahead::of(gathered_, v);
             if (v == 1) pass.base += pass.last, pass.feature += pass.last, pass.last = 0;
             table_[v - 1](p_, pass, first, last);
             pass.base += v * lanes, pass.feature += v * lanes, width -= v * lanes;
@@ -113,6 +146,7 @@ private:
     }
 
     const Product<Stored, Summed, Index>& p_;
+    std::size_t gathered_;
     const Table& table_;
 };
 
@@ -123,7 +157,7 @@ class Slabs {
 public:
     Slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile)
         : p_(p), tile_(tile), scaled_(p.column_scale && !p.column_map),
-          passes_(p, p.weight || (p.column_scale && !scaled_)) {}
+          passes_(p, p.weight || (p.column_scale && !scaled_), bytes()) {}
 
     // The last slab takes up what would be less than a register.
     std::int64_t count() const { return std::max<std::int64_t>(1, (p_.width + tile_ - lanes) / tile_); }
@@ -133,19 +167,22 @@ public:
         const std::int64_t feature = s * tile_, width = this->width(s);
         for (std::int64_t row = first; row < last; ++row) {
             const Stored* from = p_.x + row * p_.x_stride + feature;
-            const char* next = reinterpret_cast<const char*>(p_.x + std::min(row + 8, last - 1) * p_.x_stride + feature);
-            for (std::size_t byte = 0; byte < width * sizeof(Stored); byte += 64) __builtin_prefetch(next + byte, 0, 0);
+            // The processor does not find them: rows lie a page or more apart.
+            const Stored* next = p_.x + std::min(row + 32, last - 1) * p_.x_stride + feature;
+            fetch(reinterpret_cast<const char*>(next), width * sizeof(Stored), true);
             Stored* to = slab + row * width;
             // With a map, column and row of x differ: the scale stays with the edges.
             if (scaled_)
                 for (std::int64_t f = 0; f < width; ++f) narrow(Summed(widened(from[f]) * p_.column_scale[row]), to[f]);
-            else
-                std::memcpy(to, from, width * sizeof(Stored));
+            else {  // a call of memcpy would cost more than it copies
+                for (std::int64_t f = 0; f + lanes <= width; f += lanes) std::memcpy(to + f, from + f, lanes * sizeof(Stored));
+                std::memcpy(to + width - lanes, from + width - lanes, lanes * sizeof(Stored));
+            }
         }
     }
 
     void add(std::int64_t s, const Stored* slab, std::int64_t first, std::int64_t last) const {
-        passes_.run({slab, width(s), scaled_ ? nullptr : p_.column_scale, s * tile_, 0}, width(s), first, last);
+        passes_.run({slab, width(s), scaled_ ? nullptr : p_.column_scale, s * tile_, 0, {}}, width(s), first, last);
     }
 
 private:
@@ -192,10 +229,10 @@ void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
 // Straight from x, all features of a row before the next row.
 template <class Stored, class Summed, class Index>
 void straight(const Product<Stored, Summed, Index>& p) {
-    const Passes<Stored, Summed, Index> passes(p, p.weight || p.column_scale);
+    const Passes<Stored, Summed, Index> passes(p, p.weight || p.column_scale, std::size_t(p.x_rows) * p.width * sizeof(Stored));
     const auto bounds = chunks(p.indptr, p.rows, p.threads);
     const std::int64_t count = std::int64_t(bounds.size()) - 1;
-    const Pass<Stored, Summed> pass{p.x, p.x_stride, p.column_scale, 0, 0};
+    const Pass<Stored, Summed> pass{p.x, p.x_stride, p.column_scale, 0, 0, {}};
 #pragma omp parallel for schedule(dynamic, 1) num_threads(p.threads)
     for (std::int64_t i = 0; i < count; ++i) {
         if (p.width <= passes.most) passes.run(pass, p.width, bounds[i], bounds[i + 1]);
@@ -229,22 +266,31 @@ void padded(const Product<Stored, Summed, Index>& p) {
         std::memcpy(p.out + row * p.out_stride, sums + row * lanes, p.width * sizeof(Stored));
 }
 
-// Features a slab, or -1 to go straight: whatever should be faster, by rates measured with one thread, in
-// bytes a nanosecond (a cache of 32 MiB). A gather is the slower the more memory its rows lie in, unless
-// it was used shortly before, and the shorter they are.
+// Bytes a nanosecond that rows are gathered with, by one thread, from so much memory. Measured with a last
+// cache of 32 MiB; only the relation of one size to another matters.
+inline double gather_rate(double bytes) {
+    const double share = bytes / double(last_cache_bytes());
+    return share <= 0.125 ? 95 : share <= 0.25 ? 70 : share <= 0.5 ? 54 : share <= 0.75 ? 40 : share <= 1 ? 35
+         : share <= 2 ? 28 : 24;
+}
+
+// Features a slab, or -1 to go straight: whatever should be faster.
 template <class Stored, class Summed, class Index>
 std::int64_t chosen_tile(const Product<Stored, Summed, Index>& p) {
-    const double cache = double(last_cache_bytes()), rows = double(std::max<std::int64_t>(p.x_rows, 1));
-    const double bytes = rows * double(p.width) * sizeof(Stored), reads = double(p.indptr[p.rows]) / rows;
-    if (64 * rows > cache) return -1;
-    int row_bytes = 256;
-    while (row_bytes > 64 && rows * row_bytes > cache / 4) row_bytes /= 2;
-    constexpr double near = 180, copied = 24;
-    const double in_slab = row_bytes == 256 ? near : row_bytes == 128 ? 125 : 64 * rows > cache / 4 ? 50 : 75;
-    const double apart = bytes <= cache / 16 ? near : bytes <= cache / 8 ? 115 : bytes <= cache / 2 ? 85
-                       : bytes <= cache ? 60 : bytes <= 4 * cache ? 48 : 22;
-    const double straight = reads * (p.far / apart + (1 - p.far) / near);
-    return straight <= reads / in_slab + 1 / copied ? -1 : row_bytes / int(sizeof(Stored));
+    const double rows = double(std::max<std::int64_t>(p.x_rows, 1)), reads = double(p.indptr[p.rows]) / rows;
+    const double row_bytes = double(p.width) * sizeof(Stored);
+    // Rows used shortly before are near however large x is.
+    double least = reads * (p.far / gather_rate(rows * row_bytes) + (1 - p.far) / gather_rate(0));
+    std::int64_t best = -1;
+    const bool aligned = p.x_stride * sizeof(Stored) % 64 == 0 && p.out_stride * sizeof(Stored) % 64 == 0;
+    for (int bytes : {256, 128, 64}) {
+        if (rows * bytes > double(last_cache_bytes())) continue;
+        // Copying and writing, which takes parts of cache lines twice where rows start anywhere.
+        const double moved = aligned ? 0.08 : 51.0 / bytes;
+        const double time = reads / (gather_rate(rows * bytes) * (bytes == 64 ? 0.6 : 1)) + moved;
+        if (time < least) least = time, best = bytes / int(sizeof(Stored));
+    }
+    return best;
 }
 
 template <class Stored, class Summed, class Index>
