@@ -72,8 +72,9 @@ void fill_slab(Stored* slab, const Stored* x, std::int64_t stride, std::int64_t 
     }
 }
 
+// Forced inline: see `fetch` of product.cpp.
 template <int Tile, bool Written = false, class Stored>
-inline void prefetch(const Stored* row) {
+__attribute__((always_inline)) inline void prefetch(const Stored* row) {
     for (std::size_t byte = 0; byte < Tile * sizeof(Stored); byte += 64)
         __builtin_prefetch(reinterpret_cast<const char*>(row) + byte, Written ? 1 : 0, 3);
 }
