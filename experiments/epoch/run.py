@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments.machine import machine, packages
+from experiments.machine import report
 
 
 def measured(data: str, rounds: int, folder: Path, *, inductive: bool) -> dict[str, Any]:
@@ -43,11 +43,7 @@ def main() -> None:
         for kind in ("transductive", "inductive"):
             place = Path(folder) / kind
             result[kind] = measured(options.data, options.rounds, place, inductive=kind == "inductive")
-    result |= {"machine": machine(), "versions": packages()}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    report(result, options.out)
 
 
 if __name__ == "__main__":

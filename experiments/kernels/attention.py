@@ -4,25 +4,25 @@ All three are the same layer with the same weights, which is checked before anyt
 projection, attention over in-edges and self-loops, bias. PyG holds a row of features for every edge,
 so it is timed on a share of the edges, and ours beside it.
 
-    python -m experiments.kernels.attention --graph PATH.npz --threads 2
+    python -m experiments.kernels.attention GRAPH [--threads 2] [--out FILE]
 
 Letters: N nodes, H heads, D features a head.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.machine import machine, packages
+from experiments.machine import report
+from gcnsys.datasets import load
 from gcnsys.graph import Graph
 from gcnsys.kernels.attention import gat_attention
 from gcnsys.kernels.backend import name
@@ -156,29 +156,26 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    cli.add_argument("--graph", required=True, help="an .npz with edge_index [2, E] and x [N, F]")
+    cli.add_argument("graph", help="SPEC of a dataset with dense features")
     cli.add_argument("--threads", type=int, default=2)
     cli.add_argument("--heads", type=int, default=4)
     cli.add_argument("--width", type=int, default=64, help="features a head")
     cli.add_argument("--repeats", type=int, default=5)
-    cli.add_argument("--share", type=float, default=0.1, help="of the edges, for PyG")
+    cli.add_argument("--share", type=float, default=0.3, help="of the edges, for PyG")
     cli.add_argument("--json", action="store_true", help="print one JSON object")
+    cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")  # of the other libraries' imports
-    arrays = np.load(options.graph)
-    x = torch.from_numpy(arrays["x"]).float()
-    pairs = torch.from_numpy(arrays["edge_index"]).long()
-    graph = Graph.from_edge_index(pairs, num_nodes=x.shape[0]).with_self_loops()
+    dataset = load(options.graph)
+    x, graph = dataset.x, dataset.graph.with_self_loops()
     size = options.heads, options.width, options.repeats
     result: dict[str, Any] = {"nodes": graph.num_nodes, "in_features": x.shape[1], "kernels": name()}
     result |= {"heads": options.heads, "width": options.width, "repeats": options.repeats}
     result["whole"] = compared(graph, x, *size, {"dgl": dgl_layer})
     result["share"] = compared(share_of(graph, options.share), x, *size, {"pyg": pyg_layer})
-    result |= {"machine": machine(), "versions": packages("dgl", "torch-geometric")}
     print(table(result), file=sys.stderr if options.json else sys.stdout)
-    if options.json:
-        print(json.dumps(result))
+    report(result, options.out, "dgl", "torch-geometric", show=options.json)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 """Work on rows between aggregations: keyed dropout and the fused activation beside torch's.
 
-python -m experiments.kernels.rows [--rows 60000] [--width 256] [--threads 1]
+python -m experiments.kernels.rows [--rows 60000] [--width 256] [--threads 1] [--out FILE]
 """
 
 import argparse
-import json
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.kernels.timing import side_by_side
-from experiments.machine import machine, packages
+from experiments.machine import report
 from gcnsys import kernels
 from gcnsys.kernels import DropoutKey, Mask, RowNorm, activation, backend, keyed_dropout
 
@@ -52,12 +52,12 @@ def main() -> None:
     cli.add_argument("--rows", type=int, default=60_000)
     cli.add_argument("--width", type=int, default=256)
     cli.add_argument("--threads", type=int, default=1)
+    cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     torch.set_num_threads(options.threads)
     backend.keep_freed_memory()
     figures = measured(options.rows, options.width)
-    made_by = {"kernels": kernels.name(), "machine": machine(), "versions": packages()}
-    print(json.dumps({"nanoseconds_an_element": figures, **made_by}, indent=1))
+    report({"nanoseconds_an_element": figures, "kernels": kernels.name()}, options.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """Sums over neighbours: ours beside torch's CSR product, DGL and PyG, in one process, round by round.
 
-python -m experiments.kernels.spmm [GRAPH ...] [--widths 16,256] [--threads 1,2] [--json]
+python -m experiments.kernels.spmm [GRAPH ...] [--widths 16,256] [--threads 1,2] [--json] [--out FILE]
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from experiments.kernels.graphs import REAL, named
 from experiments.kernels.timing import copy_bandwidth, side_by_side
-from experiments.machine import machine, packages
+from experiments.machine import report
 from gcnsys import kernels
 from gcnsys.graph import Graph
 from gcnsys.kernels import Matrix, backend
@@ -144,7 +143,7 @@ def main() -> None:
     options.add_argument("--threads", default="1,2")
     options.add_argument("--seconds", type=float, default=1.0, help="of rounds for each figure")
     options.add_argument("--json", action="store_true")
-    options.add_argument("--out", type=Path, help="write the result here")
+    options.add_argument("--out", type=Path, help="write the result here, too")
     asked = options.parse_args()
     widths, threads = ([int(part) for part in text.split(",")] for text in (asked.widths, asked.threads))
     backend.keep_freed_memory()  # as a training run does; all peers gain by it
@@ -153,15 +152,9 @@ def main() -> None:
         for record in measured(name, named(name), widths, threads, asked.seconds):
             records.append(record)
             print(line(record), file=sys.stderr, flush=True)
-    result = {
-        "worst": worst(records), "kernels": kernels.name(), "machine": machine(),
-        "versions": packages("dgl"), "records": records,
-    }  # fmt: skip
+    result = {"worst": worst(records), "kernels": kernels.name(), "records": records}
     print("least ahead of the better peer:", result["worst"], file=sys.stderr)
-    if asked.json:
-        print(json.dumps(result))
-    if asked.out:
-        asked.out.write_text(json.dumps(result, indent=1) + "\n")
+    report(result, asked.out, "dgl", show=asked.json)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m experiments.order.run [NAME|SPEC ...] [--parts P] [--widths 64,256] [-
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from experiments.kernels.graphs import data_folder
 from experiments.kernels.timing import side_by_side
-from experiments.machine import machine, packages
+from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.graph import CSR
 from gcnsys.kernels import Matrix, backend
@@ -117,10 +116,7 @@ def main() -> None:
         records[name] = measured(spec.format(data=data_folder()), parts, widths, options.seconds)
         print(table(name, records[name], widths), file=sys.stderr, flush=True)
     result = {"command": ["experiments.order.run", *sys.argv[1:]], "graphs": records}
-    text = json.dumps(result | {"machine": machine(), "versions": packages()}, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    report(result, options.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What pruning saves: rows, bytes and seconds of an epoch and of an evaluation, with it and without.
 
-python -m experiments.pruning.run                        Cora and CiteSeer on 1 and 2 parts, recorded
+python -m experiments.pruning.run [--out FILE]           Cora and CiteSeer on 1 and 2 parts
 python -m experiments.pruning.run --graph npz:PATH       another graph, 100 of its nodes trained on
 """
 
@@ -19,13 +19,11 @@ from typing import Any
 import torch
 
 from experiments import runfile
-from experiments.machine import machine, packages
+from experiments.machine import report
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import GcnsysError
-from gcnsys.files import write_json
 from gcnsys.partition import Cutting, build
 
-RESULTS = Path(__file__).with_name("results.json")
 OPTIONS = ("--model", "gcn", "--layers", 2, "--hidden", 16, "--decay-on", "first", "--weight-decay", 5e-4)
 REPEATS = 3
 
@@ -105,8 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     layout = argparse.RawDescriptionHelpFormatter
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    cli.add_argument("--graph", metavar="SPEC", help="another graph; nothing is recorded")
+    cli.add_argument("--graph", metavar="SPEC", help="another graph")
     cli.add_argument("--epochs", type=int, default=100)
+    cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args(arguments)
     try:
         if options.graph:
@@ -124,10 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for parts in (1, 2)
         }
     command = "OMP_NUM_THREADS=1 python -m experiments.pruning.run"
-    results = {"command": command, "machine": machine(), "versions": packages(), "runs": runs}
-    print(json.dumps(results, indent=1))
-    if not options.graph:
-        write_json(RESULTS, results)
+    report({"command": command, "runs": runs}, options.out)
     return 0
 
 

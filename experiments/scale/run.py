@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.machine import machine, packages
+from experiments.machine import report
 
 GIB = 2**30
 
@@ -65,11 +65,7 @@ def main() -> None:
     options = cli.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measured(options.nodes, options.edges, Path(folder))
-    result |= {"machine": machine(), "versions": packages()}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    report(result, options.out)
 
 
 if __name__ == "__main__":
