@@ -77,8 +77,8 @@ def threshold(rate: float) -> int:
     return min(int(rate * 2**32), 2**32 - 1)
 
 
-def kept(a: Tensor, b: Tensor, features: Tensor, rate: float) -> Tensor:
-    """Which elements survive, for words and feature numbers (int32) that broadcast together."""
+def hashed(a: Tensor, b: Tensor, features: Tensor) -> Tensor:
+    """32 bits as int32 for each element, for words and feature numbers (int32) that broadcast together."""
     h = (features * _GOLDEN32) ^ a
     h ^= (h >> 16) & 0xFFFF
     h *= _MIX32[0]
@@ -86,8 +86,13 @@ def kept(a: Tensor, b: Tensor, features: Tensor, rate: float) -> Tensor:
     h ^= b
     h *= _MIX32[1]
     h ^= (h >> 16) & 0xFFFF
+    return h
+
+
+def kept(a: Tensor, b: Tensor, features: Tensor, rate: float) -> Tensor:
+    """Which elements survive, for words and feature numbers (int32) that broadcast together."""
     # As an unsigned number h is uniform in [0, 2^32); the sign bit flipped, so is the order of signed ones.
-    return h >= threshold(rate) - 2**31
+    return hashed(a, b, features) >= threshold(rate) - 2**31
 
 
 def drop_into(x: Tensor, a: Tensor, b: Tensor, rate: float, out: Tensor, *, first_feature: int = 0) -> None:

@@ -93,6 +93,28 @@ def activation(core, rng):
     return arrays, call, lambda before, after: None
 
 
+def quantize(core, rng):
+    """Rows to 8 or 16 bits and back."""
+    rows, width, bits = int(rng.integers(0, 40)), int(rng.integers(0, 150)), int(rng.choice([8, 16]))
+    number = rng.choice([np.float32, np.float64])
+    x = (rng.standard_normal((rows, width)) * 10.0 ** rng.integers(-30, 37)).astype(number)
+    wire_bytes = width + 4 if bits == 8 else 2 * width
+    arrays = {
+        "x": x, "out": np.zeros_like(x), "wire": np.zeros((rows, wire_bytes), np.uint8),
+        "a": rng.integers(-(2**31), 2**31, rows).astype(np.int32),
+        "b": rng.integers(-(2**31), 2**31, rows).astype(np.int32),
+    }  # fmt: skip
+
+    def call(a):
+        core.quantize(a["x"], a["wire"], a["a"], a["b"], bits, 2)
+        core.dequantize(a["wire"], a["out"], bits, 2)
+
+    def check(before, after):
+        assert (np.abs(after["out"]) <= 1.02 * np.abs(before["x"]).max(initial=0)).all()
+
+    return arrays, call, check
+
+
 def attention(core, rng):
     """Softmax, dot products, weighted sums and fused attention over a pattern."""
     rows, cols, edges = (int(rng.integers(1, high)) for high in (40, 30, 200))
@@ -180,7 +202,7 @@ def main():
     while time.monotonic() < until:
         rng = np.random.default_rng(seed)
         seed += 1
-        arrays, call, check = rng.choice([product, dropout, activation, attention])(core, rng)
+        arrays, call, check = rng.choice([product, dropout, activation, quantize, attention])(core, rng)
         before = {name: array.copy() for name, array in arrays.items()}
         call(arrays)
         check(before, arrays)

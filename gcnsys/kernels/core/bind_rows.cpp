@@ -75,9 +75,47 @@ void activation_gradient(const Array& x, const Array& grad, const Array& out, Of
     });
 }
 
+std::int64_t wire_bytes(std::int64_t width, int bits) {
+    if (bits != 8 && bits != 16) refuse("bits must be 8 or 16");
+    return bits == 8 ? width + 4 : 2 * width;
+}
+
+void quantize(const Array& x, const Array& wire, const Array& a, const Array& b, int bits, int threads) {
+    by_dtype(x, [&](auto stored, auto) {
+        using Stored = decltype(stored);
+        Quantize<Stored> q{};
+        q.rows = std::int64_t(x.ndim() == 2 ? x.shape(0) : 0), q.width = -1;
+        q.x = packed<Stored>(x, q.rows, q.width, "x");
+        std::int64_t bytes = wire_bytes(q.width, bits);
+        q.wire = packed<std::uint8_t>(wire, q.rows, bytes, "wire");
+        q.a = vector<std::int32_t>(a, q.rows, "a");
+        q.b = vector<std::int32_t>(b, q.rows, "b");
+        q.bits = bits, q.threads = threads < 1 ? 1 : threads;
+        nb::gil_scoped_release unlocked;
+        kernels().run(q);
+    });
+}
+
+void dequantize(const Array& wire, const Array& out, int bits, int threads) {
+    by_dtype(out, [&](auto stored, auto) {
+        using Stored = decltype(stored);
+        Dequantize<Stored> q{};
+        q.rows = std::int64_t(out.ndim() == 2 ? out.shape(0) : 0), q.width = -1;
+        q.out = packed<Stored>(out, q.rows, q.width, "out");
+        std::int64_t bytes = wire_bytes(q.width, bits);
+        q.wire = packed<std::uint8_t>(wire, q.rows, bytes, "wire");
+        q.bits = bits, q.threads = threads < 1 ? 1 : threads;
+        nb::gil_scoped_release unlocked;
+        kernels().run(q);
+    });
+}
+
 }  // namespace
 
 void bind_rows(nb::module_& m) {
+    m.def("quantize", &quantize, nb::arg("x"), nb::arg("wire"), nb::arg("a"), nb::arg("b"), nb::arg("bits"),
+          nb::arg("threads") = 1);
+    m.def("dequantize", &dequantize, nb::arg("wire"), nb::arg("out"), nb::arg("bits"), nb::arg("threads") = 1);
     m.def("dropout", &drop, nb::arg("x"), nb::arg("out"), nb::arg("a"), nb::arg("b"), nb::arg("first"),
           nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
     m.def("activate", &activate, nb::arg("x"), nb::arg("out"), nb::arg("weight").none(), nb::arg("bias").none(),

@@ -77,6 +77,25 @@ struct ActivationGradient {
     int threads;
 };
 
+// Rows in `bits` = 8 or 16 bits a number, rounded up or down by a hash of row and feature, so that the
+// expectation is exact; gcnsys/kernels/quantize.py says how. 8 bits: the row's scale, a float, follows.
+template <class Stored>
+struct Quantize {
+    std::int64_t rows, width;
+    const Stored* x;
+    std::uint8_t* wire;            // [n, bytes a row]
+    const std::int32_t *a, *b;     // [n] words of each row
+    int bits, threads;
+};
+
+template <class Stored>
+struct Dequantize {
+    std::int64_t rows, width;
+    const std::uint8_t* wire;
+    Stored* out;
+    int bits, threads;
+};
+
 // All that the kernels run.
 #define GCNSYS_TASKS(TASK)                     \
     TASK(Product<float, float, std::int32_t>)    \
@@ -94,6 +113,12 @@ struct ActivationGradient {
     TASK(ActivationGradient<float, float>)       \
     TASK(ActivationGradient<double, double>)     \
     TASK(ActivationGradient<bfloat16, float>)    \
+    TASK(Quantize<float>)                        \
+    TASK(Quantize<double>)                       \
+    TASK(Quantize<bfloat16>)                     \
+    TASK(Dequantize<float>)                      \
+    TASK(Dequantize<double>)                     \
+    TASK(Dequantize<bfloat16>)                   \
     GCNSYS_FUSED_TASKS(TASK)                     \
     GCNSYS_EDGE_TASKS(TASK)
 
