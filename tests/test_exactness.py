@@ -45,6 +45,7 @@ SHAPES = {
     "inductive": [False, True],
     "train_eps": [False, True],
     "recompute": [False, True],
+    "schedule": ["sync", "overlap"],
     "prune": [True, False],
 }
 """Every shape of model and every setting that changes what crosses between ranks."""
@@ -84,7 +85,7 @@ def deviation_of_shape(case, dtype=torch.float64):
     ours = trained(
         recipe, made, assignment, case["parts"],
         hidden=case["hidden"], side=case["side"], prune=case["prune"], dtype=dtype,
-        recompute=case["recompute"],
+        recompute=case["recompute"], schedule=case["schedule"],
     )  # fmt: skip
     return deviations(ours, exact(recipe, case["graph"], hidden=case["hidden"], dtype=dtype, **inputs))
 

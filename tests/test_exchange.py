@@ -4,6 +4,7 @@ Hypothesis draws a graph, an assignment and a seed; values come from that seed's
 """
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from gcnsys.kernels import LocalBlock
 from gcnsys.nn import ModelSettings, build_model
 from gcnsys.partition import cut, cut_dataset
 from gcnsys.runtime import PartBlock
+from gcnsys.runtime.block import Schedule
 from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import Task, Trainer
 
@@ -83,13 +85,13 @@ def aggregate(block, kind: str, x: Tensor) -> Tensor:
 KINDS = ["sum", "mean", "gcn:symmetric", "gcn:out-in"]
 
 
-def on_ranks(drawn: Drawn, body):
+def on_ranks(drawn: Drawn, body, schedule="sync"):
     """Run ``body(block, ids of its inner nodes)`` on every rank's block."""
     parts = cut(drawn.graph, drawn.assignment, drawn.num_parts)
 
     def on_rank(comm):
         part = parts[comm.rank]
-        return body(PartBlock(part, comm), part.inner_ids)
+        return body(PartBlock(part, comm, schedule=schedule), part.inner_ids)
 
     return run_ranks(drawn.num_parts, on_rank, timeout=10)
 
@@ -124,8 +126,9 @@ def test_an_exchanged_aggregation_is_the_dense_product_and_its_gradient_the_tran
         assert relative(grad, dense.T @ g) < 1e-12
 
 
+@pytest.mark.parametrize("schedule", get_args(Schedule))
 @given(cuts())
-def test_the_backward_of_every_exchange_is_the_adjoint_of_its_forward(drawn):
+def test_the_backward_of_every_exchange_is_the_adjoint_of_its_forward(schedule, drawn):
     size = len(drawn.dense)
 
     def body(block, ids):
@@ -138,10 +141,28 @@ def test_the_backward_of_every_exchange_is_the_adjoint_of_its_forward(drawn):
             found[kind] = torch.stack([(forward * y).sum(), (x * x.grad).sum()]).detach()
         return found
 
-    ranks = on_ranks(drawn, body)
+    ranks = on_ranks(drawn, body, schedule)
     for kind in ranks[0]:
         forward, backward = torch.stack([rank[kind] for rank in ranks]).sum(0).tolist()
         assert abs(forward - backward) <= 1e-11 * (1 + abs(forward)), kind
+
+
+@given(cuts())
+def test_waiting_for_the_halo_later_changes_no_bit(drawn):
+    size = len(drawn.dense)
+
+    def body(block, ids):
+        found = []
+        for kind in [*KINDS, "gather"]:
+            x = drawn.normal(0, size, WIDTH)[ids].requires_grad_()
+            y = aggregate(block, kind, x)
+            y.backward(torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y))
+            found += [y.detach(), x.grad]
+        return found
+
+    at_once, later = (on_ranks(drawn, body, schedule) for schedule in ("sync", "overlap"))
+    for ours, theirs in zip(at_once, later, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 @given(cuts())

@@ -145,13 +145,13 @@ def test_the_split_of_time_adds_up(tmp_path):
 
 
 def test_the_learning_rate_warms_up_and_falls():
-    config = RunConfig(data="digits", epochs=100, warmup=10, schedule="cosine")
+    config = RunConfig(data="digits", epochs=100, warmup=10, lr_schedule="cosine")
     factors = [learning_rate_factor(config, epoch) for epoch in range(100)]
     assert factors[:10] == pytest.approx(np.arange(1, 11) / 10)
     assert factors[10] == pytest.approx(1)
     assert factors[55] == pytest.approx(0.5)
     assert all(np.diff(factors[10:]) < 0)
-    assert learning_rate_factor(config.model_copy(update={"schedule": "constant"}), 80) == 1
+    assert learning_rate_factor(config.model_copy(update={"lr_schedule": "constant"}), 80) == 1
 
 
 def test_weight_decay_reaches_the_layers_it_should(tmp_path):

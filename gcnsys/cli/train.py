@@ -26,9 +26,9 @@ GROUPS = {
     "model": (
         "model", "layers", "hidden", "linear_layers", "dropout", "norm", "residual", "gcn_norm", "train_eps",
     ),
-    "exchange": ("method", "exchange_side", "first_hop", "prune"),
+    "exchange": ("method", "schedule", "exchange_side", "first_hop", "prune"),
     "optimization": (
-        "epochs", "lr", "schedule", "warmup", "weight_decay", "decay_on", "patience", "eval_every", "seed",
+        "epochs", "lr", "lr_schedule", "warmup", "weight_decay", "decay_on", "patience", "eval_every", "seed",
     ),
     "graph, where DATA is a dataset": (
         "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance",

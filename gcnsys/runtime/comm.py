@@ -60,16 +60,17 @@ class Flight:
 
     rows: Tensor
     sent: Tensor
-    work: dist.Work | None
+    works: list[dist.Work]
     comm: "Comm"
     home: torch.device
 
     def land(self) -> Tensor:
         """Wait for the rows. On CUDA with NCCL only the current stream waits."""
-        if self.work is not None:
+        if self.works:
             with self.comm.timed("halo"):
-                self.work.wait()
-            self.work = None
+                for work in self.works:
+                    work.wait()
+            self.works = []
         return self.rows.to(self.home)
 
 
@@ -86,6 +87,7 @@ class Comm:
         self.group, self.wire = group, wire or torch.device("cpu")
         self.rank, self.size = group.rank(), group.size()
         self.traffic = Traffic()
+        self._swaps = 0
 
     def close(self) -> None:
         """Let go of the group.
@@ -122,12 +124,31 @@ class Comm:
         self.traffic.sent_bytes["halo"] += sent.nbytes
         self.traffic.buffer_bytes += sent.nbytes + landing.nbytes
         with self.timed("halo"):
-            work = None
-            if self.size > 1:
-                work = self.group.alltoall_base(
-                    landing, sent, list(recv_counts), list(send_counts), dist.AllToAllOptions()
-                )
-        return Flight(landing, sent, work, self, rows.device)
+            if self.wire.type == "cpu":
+                works = self._by_pairs(landing, sent, recv_counts, send_counts)
+            else:
+                counts = list(recv_counts), list(send_counts)
+                works = [self.group.alltoall_base(landing, sent, *counts, dist.AllToAllOptions())]
+        return Flight(landing, sent, works, self, rows.device)
+
+    def _by_pairs(
+        self, landing: Tensor, sent: Tensor, recv_counts: Sequence[int], send_counts: Sequence[int]
+    ) -> list[dist.Work]:
+        """A message for every pair of ranks that have rows for each other.
+
+        Gloo's own all-to-all goes one way at a time where it is uneven, and keeps one of its few threads
+        until it is done. All receipts are posted before anything is sent, so both directions run at once.
+        """
+        self._swaps = (self._swaps + 1) % 2**20
+        arriving, leaving = landing.split(list(recv_counts)), sent.split(list(send_counts))
+        arriving[self.rank].copy_(leaving[self.rank])
+        peers = [(self.rank + step) % self.size for step in range(1, self.size)]
+        works = [
+            self.group.recv([arriving[peer]], peer, self._swaps) for peer in peers if arriving[peer].numel()
+        ]
+        return works + [
+            self.group.send([leaving[peer]], peer, self._swaps) for peer in peers if leaving[peer].numel()
+        ]
 
     def add(self, tensor: Tensor, kind: Kind = "reduce") -> Tensor:
         """The sum of a tensor over ranks, in the order of ranks only where the backend keeps it."""

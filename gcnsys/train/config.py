@@ -23,6 +23,7 @@ from gcnsys.partition import Cutting, methods
 from gcnsys.partition.assign import Balance, Objective
 from gcnsys.partition.order import Order
 from gcnsys.registry import unknown
+from gcnsys.runtime.block import Schedule
 from gcnsys.runtime.process import Device
 from gcnsys.train.view import FirstHopChoice, PruneChoice
 
@@ -41,6 +42,9 @@ class RunConfig(BaseModel):
     )
     model: str = Field("gcn", description="gcn, sage or gin")
     method: str = Field("vanilla", description="how boundary rows cross: vanilla")
+    schedule: Schedule = Field(
+        "sync", description="when the halo is waited for: at once, or after the inner work (overlap); exact"
+    )
     layers: int = Field(2, ge=1, description="layers, linear ones included")
     hidden: int = Field(64, ge=1, description="width between layers")
     linear_layers: int = Field(0, ge=0, description="how many of the last layers are plain linear")
@@ -60,8 +64,8 @@ class RunConfig(BaseModel):
     )
     epochs: int = Field(200, ge=1, description="steps on the whole graph")
     lr: float = Field(0.01, gt=0, description="learning rate of Adam")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
-    warmup: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
+    lr_schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
+    warmup: int = Field(0, ge=0, description="epochs of linear warm-up before that")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
     decay_on: Literal["all", "first"] = Field("all", description="which layers decay (published GCN: first)")
     patience: int = Field(

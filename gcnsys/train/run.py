@@ -35,7 +35,7 @@ def learning_rate_factor(config: RunConfig, epoch: int) -> float:
     """What the learning rate is multiplied by at an epoch."""
     if epoch < config.warmup:
         return (epoch + 1) / config.warmup
-    if config.schedule == "constant":
+    if config.lr_schedule == "constant":
         return 1.0
     progress = (epoch - config.warmup) / max(1, config.epochs - config.warmup)
     return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(progress, 1.0)))))
@@ -98,7 +98,7 @@ def run_part(
         ).to(placement.device, dtype)
     training, evaluation = views(
         part, model, comm, choice=config.first_hop, prune=config.prune,
-        device=placement.device, dtype=dtype,
+        schedule=config.schedule, device=placement.device, dtype=dtype,
     )  # fmt: skip
     optimizer = make_optimizer(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_factor, config))
@@ -173,6 +173,7 @@ def _summary(
     slowest = {key: max(lists.pop(key)) for key in list(lists) if "seconds" in key}
     return {
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
+        "schedule": config.schedule,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
         "first_hop": "on" if precomputes(config.first_hop, sparse=manifest.sparse_features) else "off",
         "rows_computed_per_layer": rows,

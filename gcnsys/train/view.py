@@ -18,6 +18,7 @@ from gcnsys.nn.dropout import Inputs
 from gcnsys.partition import NodeData, Part, PartGraph
 from gcnsys.partition.layers import Need, layer_graphs
 from gcnsys.runtime import Comm, PartBlock
+from gcnsys.runtime.block import Schedule
 from gcnsys.runtime.receptive_field import ReceptiveField, receptive_field
 
 FirstHopChoice = Literal["auto", "on", "off"]
@@ -81,7 +82,7 @@ def prunes(choice: PruneChoice, model: GNN) -> bool:
 
 def views(
     part: Part, model: GNN, comm: Comm, *, choice: FirstHopChoice, prune: PruneChoice = "auto",
-    device: torch.device, dtype: torch.dtype,
+    schedule: Schedule = "sync", device: torch.device, dtype: torch.dtype,
 ) -> tuple[View, View]:  # fmt: skip
     """The view that is trained on and the one that is evaluated; the same one where nothing differs.
 
@@ -91,14 +92,14 @@ def views(
     with comm.agreed():
         on = precomputes(choice, sparse=isinstance(part.nodes.x, SparseRows))
         may_prune = prunes(prune, model)
-    whole = PartBlock(part.whole, comm, device)
-    training = whole if part.training_rows is None else PartBlock(part.training, comm, device)
+    make, nodes = _Maker(model, comm, device, dtype, on, schedule), part.nodes
+    whole = make.block(part.whole)
+    training = whole if part.training_rows is None else make.block(part.training)
     with comm.agreed():  # a degree that is not positive may lie on one rank only
         like = torch.empty(0, dtype=dtype, device=device)
         whole.prepare(model.first.aggregation, like)
         training.prepare(model.first.aggregation, like)
 
-    make, nodes = _Maker(model, comm, device, dtype, on), part.nodes
     scored = make.field(part.whole, nodes.scored, prune) if may_prune else None
     trained = make.field(part.whole, nodes.train_mask, prune) if may_prune and training is whole else None
     if trained is not None and scored is None:
@@ -118,6 +119,11 @@ class _Maker:
     device: torch.device
     dtype: torch.dtype
     precomputed: bool
+    schedule: Schedule
+
+    def block(self, graph: PartGraph) -> PartBlock:
+        """A part's edges between this rank's rows and the others'."""
+        return PartBlock(graph, self.comm, self.device, schedule=self.schedule)
 
     def field(self, part: PartGraph, wanted: Tensor, prune: PruneChoice) -> ReceptiveField | None:
         """The receptive field of some rows, if it is worth pruning to."""
@@ -166,7 +172,7 @@ class _Maker:
         made: list[PartBlock] = []
         for graph in graphs:
             again = made and made[-1].graph is graph
-            made.append(made[-1] if again else PartBlock(graph, self.comm, self.device))
+            made.append(made[-1] if again else self.block(graph))
         return made
 
     def _inputs(self, block: PartBlock, x: Tensor | SparseRows) -> Inputs:
