@@ -31,8 +31,11 @@ def run_ranks(num_ranks: int, body: Callable[[Comm], T], *, timeout: float = 60.
     def run(rank: int) -> None:
         try:
             patience = timedelta(seconds=timeout)
-            group = ProcessGroupGloo(PrefixStore("ranks", store), rank, num_ranks, patience)
-            results[rank] = body(Comm(cast(ProcessGroup, group)))
+            made = ProcessGroupGloo(PrefixStore("ranks", store), rank, num_ranks, patience)
+            group = cast(ProcessGroup, made)
+            # A rank with nobody to talk to would be gone before the others have connected to it.
+            group.barrier().wait()
+            results[rank] = body(Comm(group))
         except BaseException as error:
             failures.append((rank, error))
 
