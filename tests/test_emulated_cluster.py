@@ -82,11 +82,16 @@ def has_netem():
     return subprocess.run(add, capture_output=True).returncode == 0
 
 
+_BECOME = "os.execvp(sys.argv[1], sys.argv[1:])"
+
+
 def started(*arguments):
     """The script under way, with this Python's gcnsys."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # A shell cannot catch what was ignored when it started, as SIGINT is in whatever runs in the background.
+    heard = f"import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); {_BECOME}"
     return subprocess.Popen(
-        ["bash", str(SCRIPT), *arguments], env=os.environ | {"PATH": path},
+        [sys.executable, "-c", heard, "bash", str(SCRIPT), *arguments], env=os.environ | {"PATH": path},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -93,6 +93,17 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(tile, width):
     assert all(torch.equal(results[0], other) for other in results)
 
 
+@pytest.mark.parametrize("tile", [-1, 0, 16, 64])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_matrix_without_columns_gives_zeros_by_any_way(threads, tile):
+    out = torch.full((4, 70), 7.0)
+    nothing = torch.empty(0, dtype=torch.int32)
+    core.Pattern(torch.zeros(5, dtype=torch.int64), nothing, 0).product(
+        torch.empty(0, 70), out, threads=threads, tile=tile
+    )
+    assert torch.equal(out, torch.zeros(4, 70))
+
+
 def test_a_hub_of_a_hundred_thousand_edges_is_added_up():
     indptr = torch.tensor([0, 0, 100_000, 100_003])
     indices = torch.cat([torch.arange(100_000), torch.tensor([5, 5, 99_999])]).int()

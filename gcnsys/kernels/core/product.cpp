@@ -214,7 +214,7 @@ void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
         return;
     }
     const auto bounds = chunks(p.indptr, p.rows, p.threads);
-    const std::int64_t pieces = std::int64_t(bounds.size()) - 1, step = (p.x_rows + p.threads - 1) / p.threads;
+    const std::int64_t pieces = std::int64_t(bounds.size()) - 1, step = p.x_rows / p.threads + 1;
     const Workspace workspace(slabs.bytes());
     Stored* slab = workspace.as<Stored>();
 #pragma omp parallel num_threads(p.threads)
