@@ -36,6 +36,7 @@ class Recipe:
 
 OPTIMIZERS = {
     "adam": lambda parameters: torch.optim.Adam(parameters, lr=0.01),
+    "still": lambda parameters: torch.optim.SGD(parameters, lr=0.0),
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
 }
 

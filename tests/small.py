@@ -13,7 +13,7 @@ from gcnsys.nn import GNN, ModelSettings, build_model
 from gcnsys.partition import assign, cut_dataset
 from gcnsys.partition.assign import Request
 from gcnsys.partition.order import Ordered
-from gcnsys.runtime.block import Schedule
+from gcnsys.runtime.choices import Choices
 from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import Task, Trainer, views
 from gcnsys.train.view import View
@@ -114,20 +114,20 @@ def model_for(recipe: Recipe, *, hidden: int, side: str = "narrower", recompute:
 
 
 def both_views(
-    part, model, comm, *, first_hop="on", prune=True, dtype=torch.float64, schedule="sync"
+    part, model, comm, *, first_hop="on", prune=True, dtype=torch.float64, choices=None
 ) -> tuple[View, View]:
     """What is trained on and what is evaluated on, on the CPU; pruned, unless batch norm forbids it."""
     pruned = "on" if prune and model.row_wise else "off"
     device = torch.device("cpu")
     return views(
-        part, model, comm, choice=first_hop, prune=pruned, schedule=schedule, device=device, dtype=dtype
+        part, model, comm, choice=first_hop, prune=pruned, choices=choices, device=device, dtype=dtype
     )
 
 
 def trained(
     recipe: Recipe, made: Small, assignment: Tensor, num_parts: int, *, hidden: int,
     side: str = "narrower", prune: bool = True, dtype: torch.dtype = torch.float64,
-    recompute: bool = False, order: Ordered = "natural", schedule: Schedule = "sync",
+    recompute: bool = False, order: Ordered = "natural", choices: Choices | None = None,
 ) -> Outcome:  # fmt: skip
     """What gcnsys makes of a recipe, over ranks; one gradient, the last epoch's.
 
@@ -140,7 +140,7 @@ def trained(
         model = model_for(recipe, hidden=hidden, side=side, recompute=recompute).to(dtype)
         first_hop = "on" if recipe.first_hop else "off"
         training, evaluation = both_views(
-            part, model, comm, first_hop=first_hop, prune=prune, dtype=dtype, schedule=schedule
+            part, model, comm, first_hop=first_hop, prune=prune, dtype=dtype, choices=choices
         )
         optimizer = OPTIMIZERS[recipe.optimizer](model.parameters())
         task = Task(made.dataset.is_multilabel)

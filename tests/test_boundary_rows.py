@@ -11,8 +11,8 @@ from gcnsys.errors import InputError, UnknownNameError
 from gcnsys.runtime.rows import (
     SAMPLERS,
     Boundary,
-    ByEdges,
     Draw,
+    Importance,
     Occasion,
     Uniform,
     inclusion,
@@ -44,9 +44,9 @@ def test_uniform_draws_are_of_one_size_and_weigh_what_they_stand_for(rows, rate,
 
 
 @given(st.lists(st.integers(0, 50) | st.integers(0, 10**9), max_size=60), st.floats(0, 1), SEEDS)
-def test_draws_by_edges_have_the_size_asked_for_and_take_sure_rows(edges, rate, seed):
+def test_importance_draws_have_the_size_asked_for_and_take_sure_rows(edges, rate, seed):
     boundary = Boundary(1, 0, torch.tensor(edges, dtype=torch.int64))
-    draw = ByEdges(rate).draw(boundary, Occasion(seed, 0))
+    draw = Importance(rate).draw(boundary, Occasion(seed, 0))
     useful = int((boundary.edges > 0).sum())
     assert draw.positions.numel() == min(useful, sample_size(rate, len(edges)))
     sure = torch.nonzero(inclusion(boundary.edges, draw.positions.numel()) == 1 << 32).flatten()

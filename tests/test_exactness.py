@@ -17,6 +17,7 @@ from oracle import Recipe
 from small import ASSIGNMENTS, GRAPHS, assigned, deviations, model_for, small, trained
 
 from gcnsys.partition import cut
+from gcnsys.runtime.choices import Choices
 
 CUTS = {
     "model": ["gcn", "sage", "gin"],
@@ -85,7 +86,7 @@ def deviation_of_shape(case, dtype=torch.float64):
     ours = trained(
         recipe, made, assignment, case["parts"],
         hidden=case["hidden"], side=case["side"], prune=case["prune"], dtype=dtype,
-        recompute=case["recompute"], schedule=case["schedule"],
+        recompute=case["recompute"], choices=Choices(schedule=case["schedule"]),
     )  # fmt: skip
     return deviations(ours, exact(recipe, case["graph"], hidden=case["hidden"], dtype=dtype, **inputs))
 

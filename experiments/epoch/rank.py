@@ -73,8 +73,10 @@ def exchange(block: PartBlock, widths: list[int]) -> Callable[[], None]:
 
     def run() -> None:
         for width in widths:
-            halo = block.send(rows[width]).land()
-            block.scatter(block.send_back(halo).land(), rows[width])
+            lanes = block.send(rows[width])
+            halo = lanes.features.arrive()
+            block.exchange.send_back(lanes, halo.crossing, halo.rows)
+            block.boundary.add_back(lanes.gradients.arrive().rows, rows[width])
 
     return run
 

@@ -26,7 +26,10 @@ GROUPS = {
     "model": (
         "model", "layers", "hidden", "linear_layers", "dropout", "norm", "residual", "gcn_norm", "train_eps",
     ),
-    "exchange": ("method", "schedule", "exchange_side", "first_hop", "prune"),
+    "exchange": (
+        "method", "rows", "rate", "draws_per", "schedule", "staleness", "first_epoch", "codec", "smoothing",
+        "gamma", "smoothing_start", "exchange_side", "first_hop", "prune",
+    ),
     "optimization": (
         "epochs", "lr", "lr_schedule", "warmup", "weight_decay", "decay_on", "patience", "eval_every", "seed",
     ),
@@ -40,6 +43,8 @@ GROUPS = {
 EXAMPLES = """examples:
   gcnsys train digits --parts 2
   gcnsys train npz:cora.npz --parts 3 --hidden 16 --weight-decay 5e-4 --decay-on first
+  gcnsys train digits --parts 4 --method bns --rate 0.1
+  gcnsys train digits --parts 4 --method bns --schedule pipeline --codec int8
   gcnsys train run.toml --set epochs=50
   torchrun --nproc-per-node 4 -m gcnsys train partitions/mine --model sage --hidden 256"""
 
@@ -178,6 +183,11 @@ def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str
         f"{seconds['comm']:.1f}, reduce {seconds['reduce']:.1f}; {summary['epochs']} epochs on "
         f"{summary['parts']} part(s) in {summary['seconds_total']:.1f} s; results in {folder}"
     )
+    if summary["hidden_comm_seconds_median"] > 0 and summary["schedule"] != "sync":
+        output.say(
+            f"of {summary['transfer_seconds'] * 1e3:.1f} ms that an epoch's rows take to cross, "
+            f"{summary['hidden_comm_seconds_median'] * 1e3:.1f} were hidden beside other work"
+        )
     computed, total = summary["rows_computed_per_layer"], summary["rows_per_layer"]
     for name in ("training", "evaluation"):
         if min(computed[name]) < total[name]:

@@ -66,6 +66,7 @@ class Matrix:
         row_scale: Tensor | None = None,
         column_scale: Tensor | None = None,
         column_map: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> Tensor:
         """``D A C x``: ``[K, F] -> [R, F]``, added to ``out`` if it is given.
 
@@ -77,23 +78,29 @@ class Matrix:
             column_scale: ``[K]`` diagonal C.
             column_map: ``[K]`` the row of ``x`` that stands for each column, negative where it is absent and
                 counts as 0; None: column k is row k.
+            rows: ``[k]`` int64: compute only these rows, in this order, as ``[k, F]``; ``out`` and
+                ``row_scale`` then have k rows, too. Excludes ``weight`` and ``column_map``.
         """
         if native_for(x) is None:
             if column_map is not None:
                 x = _mapped(x, column_map)
+            if rows is not None:
+                picked = Matrix(self.csr.take_rows(rows.to(self.csr.indptr.device)))
+                return picked.times(x, out, row_scale=row_scale, column_scale=column_scale)
             return self._by_torch(x, out, weight, row_scale, column_scale)
         x = x.detach()
         if x.stride(1) != 1:
             x = x.contiguous()
         accumulate = out is not None
         if out is None:
-            out = x.new_empty(self.csr.num_rows, x.shape[1])
+            out = x.new_empty(self.csr.num_rows if rows is None else rows.numel(), x.shape[1])
         wide = summed(x.dtype)
         values = self._weight(wide, x.device) if weight is None else weight.to(wide)
         diagonals = [None if d is None else d.to(wide).contiguous() for d in (row_scale, column_scale)]
         if column_map is not None:
             column_map = column_map.to(self.csr.indices.dtype).contiguous()
-        self._native().product(x, out, accumulate, values, *diagonals, column_map, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        self._native().product(x, out, accumulate, values, *diagonals, column_map, threads, rows=rows)
         return out
 
     def transpose_times(
@@ -103,9 +110,15 @@ class Matrix:
         *,
         row_scale: Tensor | None = None,
         column_scale: Tensor | None = None,
+        columns: Tensor | None = None,
     ) -> Tensor:
-        """``C A^T D y``: ``[R, F] -> [K, F]``, the gradient of :meth:`times`, added to ``out``."""
-        return self.flipped.times(y, out, row_scale=column_scale, column_scale=row_scale)
+        """``C A^T D y``: ``[R, F] -> [K, F]``, the gradient of :meth:`times`, added to ``out``.
+
+        With ``columns``, ``[k]`` int64, only the rows of these columns are computed, ``[k, F]``.
+        """
+        if columns is not None and column_scale is not None:
+            column_scale = column_scale[columns]
+        return self.flipped.times(y, out, row_scale=column_scale, column_scale=row_scale, rows=columns)
 
     def _native(self) -> Any:
         if self._pattern is None:

@@ -21,12 +21,30 @@ class RowSelection:
         indptr = torch.arange(rows.numel() + 1)
         self._matrix = Matrix(CSR(indptr, rows.to("cpu", torch.int32), num_rows))
 
-    def take(self, x: Tensor) -> Tensor:
-        """``S x``: ``[n, F] -> [B, F]``."""
-        return x[self.rows] if native_for(x) is None else self._matrix.times(x)
+    def take(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        """``S x``: ``[n, F] -> [B, F]``; at ``positions`` ``[b]`` of S alone, if they are given."""
+        if native_for(x) is None:
+            return x[self.rows if positions is None else self.rows[positions]]
+        return self._matrix.times(x, rows=positions)
 
-    def add_back(self, taken: Tensor, out: Tensor) -> Tensor:
-        """Add ``S^T y``, ``[B, F]``, to ``out`` ``[n, F]``: rows taken more than once add up."""
-        if native_for(taken) is None:
-            return out.index_add_(0, self.rows, taken)
-        return self._matrix.transpose_times(taken, out)
+    def add_back(
+        self, taken: Tensor, out: Tensor, *, scale: Tensor | None = None, place: Tensor | None = None
+    ) -> Tensor:
+        """Add ``S^T D y``, ``[B, F]``, to ``out`` ``[n, F]``: rows taken more than once add up.
+
+        Args:
+            taken: y, or some of its rows.
+            out: added to in place.
+            scale: ``[B]`` diagonal D.
+            place: ``[B]`` the row of ``taken`` that each row of y is, negative where it counts as 0; None:
+                all are there.
+        """
+        if native_for(taken) is not None:
+            return self._matrix.flipped.times(taken, out, column_scale=scale, column_map=place)
+        present = None if place is None else torch.nonzero(place >= 0).flatten()
+        if present is not None and place is not None:
+            taken = taken[place[present]]
+        if scale is not None:
+            taken = taken * (scale if present is None else scale[present]).to(taken)[:, None]
+        rows = self.rows if present is None else self.rows[present]
+        return out.index_add_(0, rows, taken)

@@ -7,11 +7,13 @@ the same order.
 
 Letters: n inner nodes, the first d of which are computed (all, but in a pruned layer), h halo
 nodes, B boundary rows, F features; A the inner edges ``[d, n]``, H the halo edges ``[d, h]``, S the
-selection of boundary rows ``[B, n]``, X the swap between ranks.
+selection of boundary rows ``[B, n]``, X the swap between ranks, P the diagonal of inverse inclusion
+probabilities, 0 for rows that were not drawn.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import copy
+import logging
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -21,39 +23,52 @@ from gcnsys.kernels.block import ScaledBlock, Scales, scaled
 from gcnsys.kernels.matrix import Matrix
 from gcnsys.kernels.rows import RowSelection
 from gcnsys.partition import PartGraph
-from gcnsys.runtime.comm import Comm, Flight
+from gcnsys.runtime.comm import Comm
+from gcnsys.runtime.crossing import Share
+from gcnsys.runtime.exchange import Exchange, Lanes
+from gcnsys.runtime.lane import Arrival
 
-Schedule = Literal["sync", "overlap"]
-"""When the halo is waited for: at once, or after the work that does not need it."""
+log = logging.getLogger(__name__)
 
 
 class PartBlock(ScaledBlock):
-    """The edges that end at a rank's inner nodes; halo rows arrive exactly and are waited for.
+    """The edges that end at a rank's inner nodes; what they need of other ranks comes through an exchange.
 
     Args:
         graph: this rank's share.
         comm: the ranks that hold the other shares, in the order of the parts.
         device: of the rows that will come; None: the CPU.
-        schedule: when the halo is waited for.
+        exchange: how boundary rows cross; None: exactly, and waited for at once.
     """
 
     def __init__(
-        self, graph: PartGraph, comm: Comm, device: torch.device | None = None, *, schedule: Schedule = "sync"
-    ) -> None:
+        self, graph: PartGraph, comm: Comm, device: torch.device | None = None, *,
+        exchange: Exchange | None = None,
+    ) -> None:  # fmt: skip
         in_weight = graph.inner.row_sums() + graph.halo.row_sums()
         ids = graph.inner_ids.to(device)
         computed = ids[: graph.inner.num_rows]
         super().__init__(ids, computed, in_weight, graph.degrees, graph.halo_degrees)
-        self.graph, self.plan, self.comm, self.schedule = graph, graph.plan, comm, schedule
+        self.graph, self.plan, self.comm = graph, graph.plan, comm
+        self.exchange = exchange or Exchange(graph, comm, device=device)
         self.boundary = RowSelection(graph.plan.send_rows.to(device), graph.num_inner)
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
         self.halo = Matrix(graph.halo)
+
+    def through(self, exchange: Exchange) -> Self:
+        """The same block, its rows crossing in another way; shares all memory."""
+        other = copy.copy(self)
+        other.exchange = exchange
+        return other
 
     def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
         out: Tensor = _ExchangedSum.apply(x, self, scales)
         return out
 
     def gather(self, x: Tensor) -> Tensor:
+        """Own rows, then halo rows; those that were not drawn are 0, and none is scaled."""
+        if self.exchange.drawer.sampler is not None:
+            _tell_about_draws()
         halo: Tensor = _Exchanged.apply(x, self)
         return torch.cat([x, halo])
 
@@ -61,50 +76,66 @@ class PartBlock(ScaledBlock):
         out: Tensor = _Total.apply(x, self.comm)
         return out
 
-    def send(self, x: Tensor) -> Flight:
+    def send(self, x: Tensor) -> Lanes:
         """Start ``X S x``: boundary rows leave for the halos they lie in."""
-        return self._started(self.boundary.take(x), self.plan.send_counts, self.plan.recv_counts)
+        lanes = self.exchange.lanes()
+        if not lanes.repeated:
+            self.exchange.send(lanes, self.boundary.take(x, self.exchange.positions()))
+        return lanes
 
-    def send_back(self, halo: Tensor) -> Flight:
-        """Start ``X^T g``: halo rows return to their owners."""
-        return self._started(halo, self.plan.recv_counts, self.plan.send_counts)
 
-    def _started(self, rows: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Flight:
-        flight = self.comm.swap(rows, send_counts, recv_counts)
-        if self.schedule == "sync":
-            flight.land()
-        return flight
+_told = False
 
-    def scatter(self, returned: Tensor, out: Tensor) -> Tensor:
-        """Add ``S^T r``: what came back, ``[B, F]``, onto the rows it belongs to."""
-        # A boundary row sent to two peers gets two gradients: add, never assign.
-        return self.boundary.add_back(returned, out)
+
+def _tell_about_draws() -> None:
+    global _told
+    if not _told:
+        _told = True
+        log.warning(
+            "a layer gathers halo rows of which only some were drawn: it sees zeros for the others and "
+            "no inverse inclusion probabilities, so what it computes is not unbiased"
+        )
 
 
 class _ExchangedSum(torch.autograd.Function):
-    """``y = R (A C x + H D (X S x)) + O x``, R, C, D, O the diagonals of :class:`Scales`.
+    """``y = R (A C x + H P D (X S x)) + O x``, R, C, D, O the diagonals of :class:`Scales`.
 
-    The gradient is ``C A^T R g + S^T X^T (D H^T R g) + O g``.
+    The gradient is ``C A^T R g + S^T P X^T (D H^T R g) + O g``. P is applied where rows are used, on
+    either end, so what crosses is the same whatever was drawn. In a pipeline ``X S x`` and ``X^T (...)``
+    are those of an earlier epoch, with its P.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: PartBlock, scales: Scales) -> Tensor:
-        ctx.block, ctx.scales = block, scales
-        flight = block.send(x)
-        start = scaled(block.own(x), scales.own)
-        out = block.inner.times(x, start, row_scale=scales.row, column_scale=scales.column)
-        return block.halo.times(flight.land(), out, row_scale=scales.row, column_scale=scales.halo)
+        lanes = block.send(x)
+        with lanes.features.beside():
+            start = scaled(block.own(x), scales.own)
+            out = block.inner.times(x, start, row_scale=scales.row, column_scale=scales.column)
+        arrival = lanes.features.arrive()
+        ctx.block, ctx.scales, ctx.lanes, ctx.crossing = block, scales, lanes, arrival.crossing
+        came = arrival.crossing.arriving
+        if came.size == 0:
+            return out
+        return block.halo.times(
+            arrival.rows, out, row_scale=scales.row,
+            column_scale=came.scaled(scales.halo, out), column_map=came.place,
+        )  # fmt: skip
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        block, scales, grad = ctx.block, ctx.scales, grads[0]
-        halo = block.halo.transpose_times(grad, row_scale=scales.row, column_scale=scales.halo)
-        flight = block.send_back(halo)
-        start = scaled(grad, scales.own)
-        if start is not None and start.shape[0] < block.input_ids.numel():
-            start = F.pad(start, (0, 0, 0, block.input_ids.numel() - start.shape[0]))
-        out = block.inner.transpose_times(grad, start, row_scale=scales.row, column_scale=scales.column)
-        return block.scatter(flight.land(), out), None, None
+        block, scales, lanes, grad = ctx.block, ctx.scales, ctx.lanes, grads[0]
+        halo = block.halo.transpose_times(
+            grad, row_scale=scales.row, column_scale=scales.halo, columns=ctx.crossing.arriving.positions
+        )
+        block.exchange.send_back(lanes, ctx.crossing, halo)
+        with lanes.gradients.beside():
+            start = scaled(grad, scales.own)
+            if start is not None and start.shape[0] < block.input_ids.numel():
+                start = F.pad(start, (0, 0, 0, block.input_ids.numel() - start.shape[0]))
+            out = block.inner.transpose_times(grad, start, row_scale=scales.row, column_scale=scales.column)
+        returned = lanes.gradients.arrive()
+        sent = returned.crossing.sent
+        return _added_back(block, returned, out, sent.scaled(None, out)), None, None
 
 
 class _Exchanged(torch.autograd.Function):
@@ -112,13 +143,31 @@ class _Exchanged(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: PartBlock) -> Tensor:
-        ctx.block, ctx.shape = block, x.shape
-        return block.send(x).land()
+        lanes = block.send(x)
+        arrival = lanes.features.arrive()
+        ctx.block, ctx.lanes, ctx.crossing, ctx.shape = block, lanes, arrival.crossing, x.shape
+        return _spread(arrival.rows, arrival.crossing.arriving)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        returned = ctx.block.send_back(grads[0]).land()
-        return ctx.block.scatter(returned, grads[0].new_zeros(ctx.shape)), None
+        block, positions = ctx.block, ctx.crossing.arriving.positions
+        rows = grads[0] if positions is None else grads[0][positions]
+        block.exchange.send_back(ctx.lanes, ctx.crossing, rows)
+        returned = ctx.lanes.gradients.arrive()
+        return _added_back(block, returned, grads[0].new_zeros(ctx.shape), None), None
+
+
+def _added_back(block: PartBlock, returned: Arrival, out: Tensor, scale: Tensor | None) -> Tensor:
+    # A boundary row sent to two peers gets two gradients: add, never assign.
+    if not returned.crossing.sent.size:
+        return out
+    return block.boundary.add_back(returned.rows, out, scale=scale, place=returned.crossing.sent.place)
+
+
+def _spread(rows: Tensor, share: Share) -> Tensor:
+    if share.positions is None:
+        return rows
+    return rows.new_zeros(share.total, rows.shape[1]).index_copy_(0, share.positions, rows)
 
 
 class _Total(torch.autograd.Function):

@@ -9,7 +9,7 @@ import contextlib
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -81,10 +81,15 @@ class Comm:
         group: every rank's end of the same group.
         wire: the kind of memory its backend reads; tensors elsewhere pass through it (gloo under
             ranks that share a GPU reads host memory).
+        another: makes a second group of the same ranks; collective.
     """
 
-    def __init__(self, group: dist.ProcessGroup, *, wire: torch.device | None = None) -> None:
+    def __init__(
+        self, group: dist.ProcessGroup, *, wire: torch.device | None = None,
+        another: Callable[[], dist.ProcessGroup] | None = None,
+    ) -> None:  # fmt: skip
         self.group, self.wire = group, wire or torch.device("cpu")
+        self._halo_group, self._another = group, another
         self.rank, self.size = group.rank(), group.size()
         self.traffic = Traffic()
         self._swaps = 0
@@ -96,7 +101,15 @@ class Comm:
         holds the tensors of the last message would ask for the lock of an interpreter that is gone,
         which ends the process by SIGABRT now and then.
         """
-        del self.group
+        del self.group, self._halo_group, self._another
+
+    def separate_halo(self) -> None:
+        """Give halo rows connections of their own; collective.
+
+        Where rows stay under way beside other work, a reduction would queue behind them.
+        """
+        if self._another is not None and self._halo_group is self.group:
+            self._halo_group = self._another()
 
     @contextlib.contextmanager
     def timed(self, kind: Kind) -> Iterator[None]:
@@ -128,7 +141,7 @@ class Comm:
                 works = self._by_pairs(landing, sent, recv_counts, send_counts)
             else:
                 counts = list(recv_counts), list(send_counts)
-                works = [self.group.alltoall_base(landing, sent, *counts, dist.AllToAllOptions())]
+                works = [self._halo_group.alltoall_base(landing, sent, *counts, dist.AllToAllOptions())]
         return Flight(landing, sent, works, self, rows.device)
 
     def _by_pairs(
@@ -142,12 +155,11 @@ class Comm:
         self._swaps = (self._swaps + 1) % 2**20
         arriving, leaving = landing.split(list(recv_counts)), sent.split(list(send_counts))
         arriving[self.rank].copy_(leaving[self.rank])
+        group = self._halo_group
         peers = [(self.rank + step) % self.size for step in range(1, self.size)]
-        works = [
-            self.group.recv([arriving[peer]], peer, self._swaps) for peer in peers if arriving[peer].numel()
-        ]
+        works = [group.recv([arriving[peer]], peer, self._swaps) for peer in peers if arriving[peer].numel()]
         return works + [
-            self.group.send([leaving[peer]], peer, self._swaps) for peer in peers if leaving[peer].numel()
+            group.send([leaving[peer]], peer, self._swaps) for peer in peers if leaving[peer].numel()
         ]
 
     def add(self, tensor: Tensor, kind: Kind = "reduce") -> Tensor:

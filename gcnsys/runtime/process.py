@@ -80,11 +80,10 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
     placement = Placement.choose(device, environment["LOCAL_RANK"], environment["LOCAL_WORLD_SIZE"])
     if placement.device.type == "cuda":
         torch.cuda.set_device(placement.device)
+    patience = timedelta(seconds=timeout)
     try:
         if launched_by_torchrun():
-            dist.init_process_group(
-                placement.backend, rank=rank, world_size=size, timeout=timedelta(seconds=timeout)
-            )
+            dist.init_process_group(placement.backend, rank=rank, world_size=size, timeout=patience)
         else:
             dist.init_process_group(placement.backend, rank=0, world_size=1, store=HashStore())
     except (RuntimeError, ValueError) as error:
@@ -93,7 +92,10 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
             f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')} ({str(error).splitlines()[0]})"
         ) from error
     assert dist.group.WORLD is not None
-    comm = Comm(dist.group.WORLD, wire=placement.wire)
+    comm = Comm(
+        dist.group.WORLD, wire=placement.wire,
+        another=lambda: dist.new_group(backend=placement.backend, timeout=patience),
+    )  # fmt: skip
     try:
         yield comm, placement
     finally:

@@ -128,8 +128,8 @@ class Uniform:
         return Draw(positions, torch.full((size,), count / max(size, 1), dtype=torch.float64))
 
 
-@SAMPLERS.register("edges")
-class ByEdges:
+@SAMPLERS.register("importance")
+class Importance:
     """``ceil(p n)`` rows, each with a probability in proportion to the edges it feeds, at most 1.
 
     Systematic sampling: the probabilities lie end to end on a line, and a row is drawn where one of

@@ -31,11 +31,15 @@ def run_ranks(num_ranks: int, body: Callable[[Comm], T], *, timeout: float = 60.
     def run(rank: int) -> None:
         try:
             patience = timedelta(seconds=timeout)
-            made = ProcessGroupGloo(PrefixStore("ranks", store), rank, num_ranks, patience)
-            group = cast(ProcessGroup, made)
-            # A rank with nobody to talk to would be gone before the others have connected to it.
-            group.barrier().wait()
-            results[rank] = body(Comm(group))
+
+            def group(name: str) -> ProcessGroup:
+                gloo = ProcessGroupGloo(PrefixStore(name, store), rank, num_ranks, patience)
+                made = cast(ProcessGroup, gloo)
+                # A rank with nobody to talk to would be gone before the others have connected to it.
+                made.barrier().wait()
+                return made
+
+            results[rank] = body(Comm(group("ranks"), another=lambda: group("halo")))
         except BaseException as error:
             failures.append((rank, error))
 

@@ -23,12 +23,11 @@ from gcnsys.partition import Cutting, methods
 from gcnsys.partition.assign import Balance, Objective
 from gcnsys.partition.order import Order
 from gcnsys.registry import unknown
-from gcnsys.runtime.block import Schedule
+from gcnsys.runtime.choices import Choices, DrawsPer, Schedule, Smoothing, SmoothingStart
+from gcnsys.runtime.lane import Start
 from gcnsys.runtime.process import Device
+from gcnsys.train.method import resolved
 from gcnsys.train.view import FirstHopChoice, PruneChoice
-
-METHODS = {"vanilla": "every boundary row, every epoch, exactly"}
-"""Names for points of the exchange's product of choices."""
 
 
 class RunConfig(BaseModel):
@@ -41,9 +40,29 @@ class RunConfig(BaseModel):
         None, ge=1, description="cut into this many parts, one local rank each (default: 1)"
     )
     model: str = Field("gcn", description="gcn, sage or gin")
-    method: str = Field("vanilla", description="how boundary rows cross: vanilla")
+    method: str = Field(
+        "vanilla",
+        description="how boundary rows cross: vanilla (exactly), bns, pipegcn, pipegcn-f, pipegcn-g, "
+        "pipegcn-gf or custom",
+    )
+    rows: str = Field("all", description="which cross: all, none, uniform, importance, or a plug-in's")
+    rate: float | None = Field(None, description="the share of rows that is drawn (default: 0.1)")
+    draws_per: DrawsPer | None = Field(
+        None, description="one draw for all layers of an epoch, or one each (default: epoch)"
+    )
     schedule: Schedule = Field(
-        "sync", description="when the halo is waited for: at once, or after the inner work (overlap); exact"
+        "sync",
+        description="wait for rows at once, after the inner work (overlap), or an epoch later (pipeline)",
+    )
+    staleness: int | None = Field(None, description="epochs from leaving to use in a pipeline (default: 1)")
+    first_epoch: Start | None = Field(
+        None, description="of a pipeline: wait for its rows, or take zeros (default: exact)"
+    )
+    codec: str = Field("fp32", description="in what form rows cross: fp32, bf16 or int8")
+    smoothing: Smoothing = Field("off", description="what a pipeline averages over epochs")
+    gamma: float | None = Field(None, description="weight of the past in that average (default: 0.95)")
+    smoothing_start: SmoothingStart | None = Field(
+        None, description="of that average: free of bias, or zero as published (default: corrected)"
     )
     layers: int = Field(2, ge=1, description="layers, linear ones included")
     hidden: int = Field(64, ge=1, description="width between layers")
@@ -94,11 +113,15 @@ class RunConfig(BaseModel):
     )
     timeout: float = Field(1800.0, gt=0, description="seconds after which a silent rank counts as gone")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _methods_mean_choices(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return resolved(values)
+
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         models.get(self.model)
-        if self.method not in METHODS:
-            raise unknown("method", self.method, METHODS)
+        self.choices()
         methods.get(self.partition_method.partition(":")[0])
         self.model_settings()
         self.data_split()
@@ -111,6 +134,15 @@ class RunConfig(BaseModel):
             dropout=self.dropout, norm=self.norm, residual=self.residual, gcn_norm=self.gcn_norm,
             train_eps=self.train_eps, exchange_side=self.exchange_side,
             recompute=self.recompute,
+        )  # fmt: skip
+
+    def choices(self) -> Choices:
+        """How boundary rows cross."""
+        names = ("rate", "draws_per", "staleness", "first_epoch", "gamma", "smoothing_start")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return Choices(
+            rows=self.rows, schedule=self.schedule, codec=self.codec, smoothing=self.smoothing,
+            seed=self.seed, **given,
         )  # fmt: skip
 
     def cutting(self) -> Cutting:

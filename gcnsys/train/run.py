@@ -7,7 +7,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
 from gcnsys.train.config import RunConfig
 from gcnsys.train.folder import RunFolder
+from gcnsys.train.method import EXCHANGE
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Epoch, Evaluation, Trainer
 from gcnsys.train.view import precomputes, views
@@ -98,7 +99,7 @@ def run_part(
         ).to(placement.device, dtype)
     training, evaluation = views(
         part, model, comm, choice=config.first_hop, prune=config.prune,
-        schedule=config.schedule, device=placement.device, dtype=dtype,
+        choices=config.choices(), device=placement.device, dtype=dtype,
     )  # fmt: skip
     optimizer = make_optimizer(model, config)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_factor, config))
@@ -109,23 +110,41 @@ def run_part(
     with comm.agreed():
         if folder is not None and comm.rank == 0:
             folder.start()
-    epochs, best, last = _loop(trainer, model, config, folder if comm.rank == 0 else None, watch)
+    trained = _loop(trainer, model, config, folder if comm.rank == 0 else None, watch)
+    best = trained.best
     if folder is not None and comm.rank == 0:
         folder.save_weights("final", model.state_dict())
         folder.save_weights("best", best.state)
     rows = rows_per_layer(trainer, model, comm)
-    summary = _summary(config, partitioning, comm, epochs, best, last, rows, time.perf_counter() - began)
+    summary = _summary(config, partitioning, comm, trained, rows, time.perf_counter() - began)
     if folder is not None and comm.rank == 0:
         folder.finish(summary)
     return summary
 
 
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """What a loop leaves behind.
+
+    Attributes:
+        transfer_seconds: what an epoch's exchanges take with nothing beside them; 0 where they always
+            are waited for at once.
+    """
+
+    epochs: list[Epoch]
+    best: Best
+    last: Evaluation
+    transfer_seconds: float
+
+
 def _loop(
     trainer: Trainer, model: GNN, config: RunConfig, folder: RunFolder | None, watch: Watch | None
-) -> tuple[list[Epoch], Best, Evaluation]:
+) -> _Trained:
     epochs: list[Epoch] = []
-    best, last = Best(), None
+    best, last, transfer = Best(), None, 0.0
     for epoch in trainer.epochs(config.epochs):
+        if epoch.number == 0 and config.schedule != "sync":
+            transfer = trainer.transfer_seconds()
         epochs.append(epoch)
         record: dict[str, Any] = {"epoch": epoch.number, **asdict(epoch)}
         del record["number"]
@@ -144,26 +163,31 @@ def _loop(
     if last is None:
         last = trainer.evaluate()
         best.offer(epochs[-1].number, last, model)
-    return epochs, best, last
+    return _Trained(epochs, best, last, transfer)
 
 
 def _summary(
-    config: RunConfig, partitioning: Partitioning, comm: Comm, epochs: list[Epoch], best: Best,
-    last: Evaluation, rows: dict[str, list[int]], seconds: float,
+    config: RunConfig, partitioning: Partitioning, comm: Comm, trained: _Trained,
+    rows: dict[str, list[int]], seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
+    epochs, best, last = trained.epochs, trained.best, trained.last
     manifest, chosen = partitioning.manifest, best.evaluation
     assert chosen is not None
     # The first epoch allocates and warms caches: it is left out where there are others.
     timed = epochs[1:] or epochs
+    comm_seconds = statistics.median(epoch.comm_seconds for epoch in timed)
     own = {
         "seconds_total": seconds,
         "epoch_seconds_median": statistics.median(epoch.seconds for epoch in timed),
         "compute_seconds_median": statistics.median(epoch.compute_seconds for epoch in timed),
-        "comm_seconds_median": statistics.median(epoch.comm_seconds for epoch in timed),
+        "comm_seconds_median": comm_seconds,
         "reduce_seconds_median": statistics.median(epoch.reduce_seconds for epoch in timed),
+        "transfer_seconds": trained.transfer_seconds or comm_seconds,
+        "hidden_comm_seconds_median": max(0.0, trained.transfer_seconds - comm_seconds),
         "halo_bytes_sent_per_epoch": epochs[-1].halo_bytes,
         "reduce_bytes_sent_per_epoch": epochs[-1].reduce_bytes,
         "bytes_sent_per_epoch": epochs[-1].halo_bytes + epochs[-1].reduce_bytes,
+        "bytes_sent_total": comm.traffic.sent_bytes.total(),
         "exchange_buffer_bytes": epochs[-1].buffer_bytes,
         "peak_rss_bytes": peak_rss_bytes(),
     }
@@ -173,7 +197,7 @@ def _summary(
     slowest = {key: max(lists.pop(key)) for key in list(lists) if "seconds" in key}
     return {
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
-        "schedule": config.schedule,
+        **{part: getattr(config, part) for part in EXCHANGE if getattr(config, part) is not None},
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
         "first_hop": "on" if precomputes(config.first_hop, sparse=manifest.sparse_features) else "off",
         "rows_computed_per_layer": rows,

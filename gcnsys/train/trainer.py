@@ -85,7 +85,39 @@ class Trainer:
         self._target = training.y[rows]
 
     def epochs(self, count: int, *, first: int = 0) -> Iterator[Epoch]:
-        """Train for epochs ``first`` to ``count - 1``, yielding after each."""
+        """Train for epochs ``first`` to ``count - 1``, yielding after each.
+
+        Rows that a pipeline has under way stay so between epochs. They have arrived when the generator
+        ends or is closed; another one goes on with them.
+        """
+        try:
+            yield from self._epochs(count, first)
+        except GeneratorExit:
+            self.settle()
+            raise
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for rows that are under way; collective."""
+        for exchange in self.training.exchanges:
+            exchange.settle()
+
+    def transfer_seconds(self, times: int = 2) -> float:
+        """What an epoch's exchanges take this rank with nothing beside them, at best; collective.
+
+        Sends as much as the last epoch did, layer after layer, and waits for each.
+        """
+        self.settle()
+        found = []
+        for _ in range(times):
+            self.comm.add(torch.zeros(1), "control")  # so that nobody waits for a peer that is late
+            began = time.perf_counter()
+            for exchange in self.training.exchanges:
+                exchange.rehearse()
+            found.append(time.perf_counter() - began)
+        return min(found)
+
+    def _epochs(self, count: int, first: int) -> Iterator[Epoch]:
         for number in range(first, count):
             before = self.comm.traffic.copy()
             rate = float(self.optimizer.param_groups[0]["lr"])
@@ -102,6 +134,8 @@ class Trainer:
     def _step(self, number: int) -> float:
         self.model.train()
         set_dropout_epoch(self.model, seed=self.seed, epoch=number)
+        for exchange in self.training.exchanges:
+            exchange.begin(number)
         logits = self.model(self.training.blocks, self.training.inputs)
         loss = self.task.loss(logits[self.training.rows["train"]], self._target) / self.num_train
         self.optimizer.zero_grad()

@@ -5,7 +5,7 @@ at: training nodes for training, all nodes under a mask for evaluation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,8 +18,11 @@ from gcnsys.nn.dropout import Inputs
 from gcnsys.partition import NodeData, Part, PartGraph
 from gcnsys.partition.layers import Need, layer_graphs
 from gcnsys.runtime import Comm, PartBlock
-from gcnsys.runtime.block import Schedule
+from gcnsys.runtime.choices import Choices
+from gcnsys.runtime.crossing import Drawer, agree_on_draws
+from gcnsys.runtime.exchange import Exchange
 from gcnsys.runtime.receptive_field import ReceptiveField, receptive_field
+from gcnsys.runtime.rows import Occasion
 
 FirstHopChoice = Literal["auto", "on", "off"]
 PruneChoice = Literal["auto", "on", "off"]
@@ -48,6 +51,11 @@ class View:
     def ids(self) -> Tensor:
         """``[D]`` int64 global ids of the rows that come out; in the part's order where nothing is pruned."""
         return self.blocks[-1].output_ids
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """What boundary rows go through, one a convolution."""
+        return tuple(block.exchange for block in self.blocks if isinstance(block, PartBlock))
 
     @property
     def num_rows(self) -> tuple[int, ...]:
@@ -82,17 +90,61 @@ def prunes(choice: PruneChoice, model: GNN) -> bool:
 
 def views(
     part: Part, model: GNN, comm: Comm, *, choice: FirstHopChoice, prune: PruneChoice = "auto",
-    schedule: Schedule = "sync", device: torch.device, dtype: torch.dtype,
+    choices: Choices | None = None, device: torch.device, dtype: torch.dtype,
 ) -> tuple[View, View]:  # fmt: skip
     """The view that is trained on and the one that is evaluated; the same one where nothing differs.
 
-    Collective: receptive fields are found together, and precomputing the first hop exchanges the
-    halo once for each of the two.
+    Collective: receptive fields are found together, precomputing the first hop exchanges the halo once
+    for each of the two, and ranks compare what they draw. Evaluation is exact however rows cross in
+    training.
     """
+    choices = choices or Choices()
+    training, evaluation = _exact_views(part, model, comm, choice, prune, device, dtype)
+    if choices.exact and choices.schedule == "sync":
+        return training, evaluation
+    return crossing(training, comm, choices, device=device, keep=model.recompute), evaluation
+
+
+def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, keep: bool) -> View:
+    """A view whose boundary rows cross as chosen; collective.
+
+    Args:
+        view: any.
+        comm: the ranks.
+        choices: how rows cross.
+        device: of the rows.
+        keep: layers are computed again in backward.
+    """
+    if choices.pipelined:
+        comm.separate_halo()
+    drawers: list[Drawer] = []
+    blocks: list[Block] = []
+    with comm.agreed():
+        for layer, block in enumerate(view.blocks):
+            assert isinstance(block, PartBlock)
+            # Where a rank needs the same of two layers, it makes one draw for both.
+            again = layer > 0 and drawers[-1].graph is block.graph
+            drawer = drawers[-1] if again else Drawer(block.graph, choices.rows, choices.sampler(), device)
+            drawers.append(drawer)
+            exchange = Exchange(
+                block.graph, comm, choices, drawer=drawer, layer=layer, device=device, keep=keep
+            )
+            blocks.append(block.through(exchange))
+    if choices.sampler() is not None:
+        layers = range(len(view.blocks)) if choices.draws_per == "layer" else range(1)
+        occasions = [Occasion(choices.seed, epoch, layer) for epoch in range(3) for layer in layers]
+        agree_on_draws(drawers, occasions, comm)
+    return replace(view, blocks=tuple(blocks))
+
+
+def _exact_views(
+    part: Part, model: GNN, comm: Comm, choice: FirstHopChoice, prune: PruneChoice, device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[View, View]:  # fmt: skip
     with comm.agreed():
         on = precomputes(choice, sparse=isinstance(part.nodes.x, SparseRows))
         may_prune = prunes(prune, model)
-    make, nodes = _Maker(model, comm, device, dtype, on, schedule), part.nodes
+    make, nodes = _Maker(model, comm, device, dtype, on), part.nodes
     whole = make.block(part.whole)
     training = whole if part.training_rows is None else make.block(part.training)
     with comm.agreed():  # a degree that is not positive may lie on one rank only
@@ -119,11 +171,10 @@ class _Maker:
     device: torch.device
     dtype: torch.dtype
     precomputed: bool
-    schedule: Schedule
 
     def block(self, graph: PartGraph) -> PartBlock:
         """A part's edges between this rank's rows and the others'."""
-        return PartBlock(graph, self.comm, self.device, schedule=self.schedule)
+        return PartBlock(graph, self.comm, self.device)
 
     def field(self, part: PartGraph, wanted: Tensor, prune: PruneChoice) -> ReceptiveField | None:
         """The receptive field of some rows, if it is worth pruning to."""

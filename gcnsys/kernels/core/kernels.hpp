@@ -5,6 +5,7 @@
 #pragma once
 
 #include "attention.hpp"
+#include "tuner.hpp"
 
 #include <cstdint>
 
@@ -21,7 +22,10 @@ struct Product {
     std::int64_t rows, cols, width;
     const std::int64_t* indptr;    // [R + 1]
     const Index* indices;          // [E]
+    const std::int64_t* listed;    // [R] the row of the pattern that each row is, or null: itself
+    const std::int64_t* work;      // [R + 1] edges of the rows before each one; `indptr` if nothing is listed
     double far;                    // share of the edges whose column was not used shortly before
+    double present;                // share of the columns that are present
     const Summed* weight;          // [E], or null: 1
     const Summed* row_scale;       // [R], or null: 1
     const Summed* column_scale;    // [K], or null: 1
@@ -32,7 +36,7 @@ struct Product {
     std::int64_t out_stride;
     bool accumulate;
     int threads;
-    int tile;                      // features a pass: 0: chosen by size; negative: passes without copies
+    Way way;
 };
 
 // out[n, f] = x[n, f] * scale where the hash of (a[n], b[n], first + f), its top bit flipped, is at least

@@ -2,6 +2,8 @@
 #include "pattern.hpp"
 #include "workspace.hpp"
 
+#include <chrono>
+#include <cmath>
 #include <cstring>
 
 using namespace gcnsys;
@@ -11,8 +13,9 @@ namespace {
 template <class Stored, class Summed, class Index>
 void multiply(const Pattern& pattern, const Index* indices, const Array& x, const Array& out, bool accumulate,
               const Offered& weight, const Offered& row_scale, const Offered& column_scale,
-              const Offered& column_map, int threads, int tile) {
-    const std::int64_t rows = pattern.rows(), cols = pattern.cols();
+              const Offered& column_map, const Offered& listed, int threads, int tile) {
+    const Listed list(pattern, listed);
+    const std::int64_t rows = list.rows(), cols = pattern.cols();
     Product<Stored, Summed, Index> p{};
     p.rows = rows;
     p.cols = cols;
@@ -22,16 +25,25 @@ void multiply(const Pattern& pattern, const Index* indices, const Array& x, cons
     p.out = matrix<Stored>(out, rows, p.width, p.out_stride, "out");
     p.indptr = pattern.offsets();
     p.indices = indices;
+    p.listed = list.numbers();
+    p.work = list.work();
     p.far = pattern.far();
+    p.present = 1;
     p.weight = vector<Summed>(weight, pattern.edges(), "weight");
     p.row_scale = vector<Summed>(row_scale, rows, "row_scale");
     p.column_scale = vector<Summed>(column_scale, cols, "column_scale");
     p.column_map = vector<Index>(column_map, cols, "column_map");
-    if (p.column_map)
-        for (std::int64_t column = 0; column < cols; ++column)
+    if (p.column_map && p.listed) refuse("rows and column_map exclude each other");
+    if (p.column_map) {
+        std::int64_t present = 0;
+        for (std::int64_t column = 0; column < cols; ++column) {
             if (p.column_map[column] >= p.x_rows)
                 refuse("column_map names row " + std::to_string(p.column_map[column]) + " of " +
                        std::to_string(p.x_rows));
+            present += p.column_map[column] >= 0;
+        }
+        p.present = cols ? double(present) / double(cols) : 1;
+    }
     if (p.column_map && p.x_rows == 0 && !accumulate && p.width) {
         std::memset(p.out, 0, sizeof(Stored) * std::size_t(p.width) * (p.out_stride == p.width ? rows : 0));
         if (p.out_stride != p.width) refuse("out must be contiguous where every column is absent");
@@ -40,17 +52,29 @@ void multiply(const Pattern& pattern, const Index* indices, const Array& x, cons
     if (p.column_map && p.x_rows == 0) return;
     p.accumulate = accumulate;
     p.threads = threads < 1 ? 1 : threads;
-    p.tile = tile;
+    p.way.tile = tile;
     nb::gil_scoped_release unlocked;
-    kernels(p.width * std::int64_t(sizeof(Stored))).run(p);
+    const Kernels& kernel = kernels(p.width * std::int64_t(sizeof(Stored)));
+    // Less is over before it could be timed.
+    if (tile || p.width * std::int64_t(sizeof(Stored)) < 64 || double(p.work[p.rows]) * double(p.width) < 4e6) {
+        kernel.run(p);
+        return;
+    }
+    const Tuner::Size size{int(sizeof(Stored)), p.width, std::ilogb(double(p.x_rows)), p.threads,
+                           (p.column_map ? 2 : 0) + (p.listed ? 1 : 0)};
+    p.way = pattern.tuner().next(size);
+    const auto began = std::chrono::steady_clock::now();
+    kernel.run(p);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - began;
+    pattern.tuner().settle(size, p.way, spent.count());
 }
 
 void product(const Pattern& pattern, const Array& x, const Array& out, bool accumulate, Offered weight,
-             Offered row_scale, Offered column_scale, Offered column_map, int threads, int tile) {
+             Offered row_scale, Offered column_scale, Offered column_map, int threads, int tile, Offered rows) {
     pattern.with_indices([&](auto indices) {
         by_dtype(x, [&](auto stored, auto summed) {
             multiply<decltype(stored), decltype(summed)>(pattern, indices, x, out, accumulate, weight, row_scale,
-                                                         column_scale, column_map, threads, tile);
+                                                         column_scale, column_map, rows, threads, tile);
         });
     });
 }
@@ -67,8 +91,8 @@ NB_MODULE(_core, m) {
         .def(nb::init<Array, Array, std::int64_t>(), nb::arg("indptr"), nb::arg("indices"), nb::arg("num_cols"))
         .def("product", &product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate") = false,
              nb::arg("weight") = nb::none(), nb::arg("row_scale") = nb::none(),
-             nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(), nb::arg("threads") = 1,
-             nb::arg("tile") = 0);
+             nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(),
+             nb::arg("threads") = 1, nb::arg("tile") = 0, nb::arg("rows") = nb::none());
     bind_attention(pattern);
     bind_rows(m);
     m.def("keep_freed_memory", &keep_freed_memory);

@@ -3,6 +3,7 @@
 
 #include "arrays.hpp"
 
+#include <memory>
 #include <vector>
 
 namespace gcnsys {
@@ -35,6 +36,8 @@ public:
     double far() const { return edges_ ? double(far_) / double(edges_) : 0; }
     const std::int64_t* offsets() const { return static_cast<const std::int64_t*>(indptr_.data()); }
 
+    Tuner& tuner() const { return *tuner_; }
+
     // Calls `body` with a pointer to the columns, in their type.
     template <class Body>
     void with_indices(Body body) const {
@@ -60,6 +63,36 @@ private:
 
     Array indptr_, indices_;
     std::int64_t rows_ = 0, cols_ = 0, edges_ = 0, far_ = 0;
+    std::unique_ptr<Tuner> tuner_ = std::make_unique<Tuner>();
+};
+
+// The rows of a pattern that are computed: all, or those of a list, in its order.
+class Listed {
+public:
+    Listed(const Pattern& pattern, const Offered& listed) : rows_(pattern.rows()), work_(pattern.offsets()) {
+        if (!listed) return;
+        if (listed->ndim() != 1) refuse("rows must be a vector");
+        rows_ = std::int64_t(listed->shape(0));
+        numbers_ = vector<std::int64_t>(listed, rows_, "rows");
+        own_.resize(std::size_t(rows_) + 1);
+        for (std::int64_t i = 0; i < rows_; ++i) {
+            const std::int64_t row = numbers_[i];
+            if (row < 0 || row >= pattern.rows())
+                refuse("rows names row " + std::to_string(row) + " of " + std::to_string(pattern.rows()));
+            own_[std::size_t(i) + 1] = own_[std::size_t(i)] + work_[row + 1] - work_[row];
+        }
+        work_ = own_.data();
+    }
+
+    std::int64_t rows() const { return rows_; }
+    const std::int64_t* numbers() const { return numbers_; }
+    const std::int64_t* work() const { return work_; }
+
+private:
+    std::int64_t rows_;
+    const std::int64_t* numbers_ = nullptr;
+    const std::int64_t* work_;
+    std::vector<std::int64_t> own_;
 };
 
 void bind_attention(nb::class_<Pattern>& pattern);

@@ -23,10 +23,14 @@ struct Ahead {
     std::size_t bytes;
     bool far;
 
-    static Ahead of(std::size_t gathered, int registers) {
+    static Ahead of(Prefetch asked, std::size_t gathered, int registers) {
         const std::size_t cache = last_cache_bytes();
-        if (gathered > cache / 8) return {32, std::size_t(-1), true};
-        if (gathered > cache / 16 || registers > 1) return {24, 128, false};
+        if (asked == Prefetch::by_size)
+            asked = gathered > cache / 8                     ? Prefetch::far
+                    : gathered > cache / 16 || registers > 1 ? Prefetch::near
+                                                             : Prefetch::none;
+        if (asked == Prefetch::far) return {32, std::size_t(-1), true};
+        if (asked == Prefetch::near) return {24, 128, false};
         return {std::numeric_limits<std::int64_t>::max() / 2, 0, false};
     }
 };
@@ -54,24 +58,29 @@ struct Pass {
 template <class Stored, class Summed, class Index>
 using Rows = void (*)(const Product<Stored, Summed, Index>&, const Pass<Stored, Summed>&, std::int64_t, std::int64_t);
 
-template <int V, bool Weighted, bool Mapped, class Stored, class Summed, class Index>
+// Rows of the pattern one after the other are prefetched across their ends; those of a list lie apart.
+enum class Kind { plain, weighted, mapped, listed };
+
+template <int V, Kind kind, class Stored, class Summed, class Index>
 void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass, std::int64_t first,
               std::int64_t last) {
+    constexpr bool Weighted = kind != Kind::plain, Mapped = kind == Kind::mapped, Listed = kind == Kind::listed;
     constexpr int lanes = Sum<Stored>::lanes;
     constexpr std::size_t bytes = V * lanes * sizeof(Stored);
     const std::size_t fetched = std::min(pass.ahead.bytes, bytes);
     const bool strided = p.out_stride > V * lanes;  // then the processor does not find the row written next
     const Index* indices = p.indices;
-    const std::int64_t edges = p.indptr[p.rows];
+    const std::int64_t edges = p.work[p.rows];
     for (std::int64_t row = first; row < last; ++row) {
         Sum<Stored> sums[V] = {};
+        bool any = !Mapped || !p.accumulate;
         if (strided && row + 1 < p.rows) {
             const char* next = reinterpret_cast<const char*>(p.out + (row + 1) * p.out_stride + pass.feature);
             for (std::size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte, 1, 3);
         }
-        const std::int64_t end = p.indptr[row + 1];
-        for (std::int64_t edge = p.indptr[row]; edge < end; ++edge) {
-            if (edge + pass.ahead.edges < edges) {
+        const std::int64_t line = Listed ? p.listed[row] : row, end = p.indptr[line + 1];
+        for (std::int64_t edge = p.indptr[line]; edge < end; ++edge) {
+            if (edge + pass.ahead.edges < (Listed ? end : edges)) {
                 std::int64_t next = indices[edge + pass.ahead.edges];
                 if (Mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
                 fetch(reinterpret_cast<const char*>(pass.base + next * pass.stride), fetched, pass.ahead.far);
@@ -85,6 +94,7 @@ void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed
             if (Mapped) {
                 column = p.column_map[column];
                 if (column < 0) continue;
+                any = true;
             }
             const Stored* from = pass.base + column * pass.stride;
             for (int v = 0; v < V; ++v) {
@@ -93,6 +103,7 @@ void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed
                 else sums[v].add(at);
             }
         }
+        if (!any) continue;
         Stored* out = p.out + row * p.out_stride + pass.feature;
         for (int v = 0; v < V; ++v) {
             if (p.row_scale) sums[v].scale(p.row_scale[row]);
@@ -103,10 +114,10 @@ void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed
     }
 }
 
-template <bool Weighted, bool Mapped, class Stored, class Summed, class Index, std::size_t... I>
+template <Kind kind, class Stored, class Summed, class Index, std::size_t... I>
 constexpr auto compiled(std::index_sequence<I...>) {
     return std::array<Rows<Stored, Summed, Index>, sizeof...(I)>{
-        add_rows<int(I) + 1, Weighted, Mapped, Stored, Summed, Index>...};
+        add_rows<int(I) + 1, kind, Stored, Summed, Index>...};
 }
 
 // One product on its way: which of the compiled passes it runs.
@@ -117,7 +128,11 @@ public:
 
     // `gathered` is how many bytes a pass gathers its rows from.
     Passes(const Product<Stored, Summed, Index>& p, bool weighted, std::size_t gathered)
-        : p_(p), gathered_(gathered), table_(p.column_map ? table<true, true>() : weighted ? table<true, false>() : table<false, false>()) {}
+        : p_(p), gathered_(gathered),
+          table_(p.listed       ? table<Kind::listed>()
+                 : p.column_map ? table<Kind::mapped>()
+                 : weighted     ? table<Kind::weighted>()
+                                : table<Kind::plain>()) {}
 
     // Adds up all of `width` features, at least a register's worth, of the rows in [first, last).
     void run(Pass<Stored, Summed> pass, std::int64_t width, std::int64_t first, std::int64_t last) const {
@@ -128,7 +143,7 @@ public:
             const int v = int((needed + left - 1) / left);
             needed -= v;
             pass.last = int(needed ? (v - 1) * lanes : width - lanes);
-            pass.ahead = Ahead::of(gathered_, v);
+            pass.ahead = Ahead::of(p_.way.prefetch, gathered_, v);
             if (v == 1) pass.base += pass.last, pass.feature += pass.last, pass.last = 0;
             table_[v - 1](p_, pass, first, last);
             pass.base += v * lanes, pass.feature += v * lanes, width -= v * lanes;
@@ -138,10 +153,10 @@ public:
 private:
     using Table = std::array<Rows<Stored, Summed, Index>, std::size_t(registers<Stored>)>;
 
-    template <bool Weighted, bool Mapped>
+    template <Kind kind>
     static const Table& table() {
         static constexpr Table made =
-            compiled<Weighted, Mapped, Stored, Summed, Index>(std::make_index_sequence<std::size_t(registers<Stored>)>());
+            compiled<kind, Stored, Summed, Index>(std::make_index_sequence<std::size_t(registers<Stored>)>());
         return made;
     }
 
@@ -213,7 +228,7 @@ void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
         }
         return;
     }
-    const auto bounds = chunks(p.indptr, p.rows, p.threads);
+    const auto bounds = chunks(p.work, p.rows, p.threads);
     const std::int64_t pieces = std::int64_t(bounds.size()) - 1, step = p.x_rows / p.threads + 1;
     const Workspace workspace(slabs.bytes());
     Stored* slab = workspace.as<Stored>();
@@ -230,7 +245,7 @@ void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
 template <class Stored, class Summed, class Index>
 void straight(const Product<Stored, Summed, Index>& p) {
     const Passes<Stored, Summed, Index> passes(p, p.weight || p.column_scale, std::size_t(p.x_rows) * p.width * sizeof(Stored));
-    const auto bounds = chunks(p.indptr, p.rows, p.threads);
+    const auto bounds = chunks(p.work, p.rows, p.threads);
     const std::int64_t count = std::int64_t(bounds.size()) - 1;
     const Pass<Stored, Summed> pass{p.x, p.x_stride, p.column_scale, 0, 0, {}};
 #pragma omp parallel for schedule(dynamic, 1) num_threads(p.threads)
@@ -277,7 +292,8 @@ inline double gather_rate(double bytes) {
 // Features a slab, or -1 to go straight: whatever should be faster.
 template <class Stored, class Summed, class Index>
 std::int64_t chosen_tile(const Product<Stored, Summed, Index>& p) {
-    const double rows = double(std::max<std::int64_t>(p.x_rows, 1)), reads = double(p.indptr[p.rows]) / rows;
+    const double rows = double(std::max<std::int64_t>(p.x_rows, 1));
+    const double reads = double(p.work[p.rows]) * p.present / rows;
     const double row_bytes = double(p.width) * sizeof(Stored);
     // Rows used shortly before are near however large x is.
     double least = reads * (p.far / gather_rate(rows * row_bytes) + (1 - p.far) / gather_rate(0));
@@ -297,7 +313,7 @@ template <class Stored, class Summed, class Index>
 void multiplied(const Product<Stored, Summed, Index>& p) {
     if (p.rows == 0 || p.width == 0) return;
     constexpr std::int64_t lanes = Sum<Stored>::lanes;
-    const std::int64_t tile = p.tile ? p.tile : chosen_tile(p);
+    const std::int64_t tile = p.way.tile ? p.way.tile : chosen_tile(p);
     if (p.width < lanes) padded(p);
     else if (tile < 0 || tile >= p.width) straight(p);
     else by_slabs(p, std::max(lanes, tile / lanes * lanes));

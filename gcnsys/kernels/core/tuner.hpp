@@ -1,0 +1,82 @@
+// The fastest way to a product, found out by going it.
+//
+// Which slabs and which prefetches are fastest depends on caches that nobody describes well enough (a share of
+// a socket's, in a virtual machine). A result is the same bits any way. So the first products of a size go one
+// way each, and the others go the one that took least.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <vector>
+
+namespace gcnsys {
+
+enum class Prefetch : int { by_size, none, near, far };
+
+struct Way {
+    int tile = 0;  // features a slab; 0: by size; negative: straight from x
+    Prefetch prefetch = Prefetch::by_size;
+};
+
+class Tuner {
+public:
+    // What products must have in common to be compared: bytes a number, width, rows of x as a power of two
+    // (draws differ a little), threads, whether columns are absent or rows listed.
+    using Size = std::tuple<int, std::int64_t, int, int, int>;
+
+    // The way to go now; `settle` takes the seconds it took.
+    Way next(const Size& size) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        std::vector<Trial>& trials = trials_[size];
+        if (trials.empty()) trials = candidates(std::get<0>(size), std::get<1>(size));
+        return trials[chosen(trials)].way;
+    }
+
+    void settle(const Size& size, const Way& way, double seconds) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (Trial& trial : trials_[size])
+            if (trial.way.tile == way.tile && trial.way.prefetch == way.prefetch) {
+                trial.least = trial.count ? std::min(trial.least, seconds) : seconds;
+                ++trial.count;
+            }
+    }
+
+private:
+    struct Trial {
+        Way way;
+        double least = std::numeric_limits<double>::infinity();
+        int count = 0;
+    };
+
+    static constexpr int times = 2;               // a way is tried: once it may have been disturbed
+    static constexpr double hopeless = 1.3;       // times the least so far: not tried again
+
+    static std::vector<Trial> candidates(int number_bytes, std::int64_t width) {
+        std::vector<Trial> made{{{}}};
+        for (Prefetch prefetch : {Prefetch::near, Prefetch::far}) made.push_back({{-1, prefetch}});
+        for (int bytes : {64, 128, 256})
+            if (bytes / number_bytes < width)
+                for (Prefetch prefetch : {Prefetch::none, Prefetch::near, Prefetch::far})
+                    made.push_back({{bytes / number_bytes, prefetch}});
+        return made;
+    }
+
+    static std::size_t chosen(const std::vector<Trial>& trials) {
+        std::size_t best = 0;
+        for (std::size_t i = 1; i < trials.size(); ++i)
+            if (trials[i].least < trials[best].least) best = i;
+        for (int count = 0; count < times; ++count)
+            for (std::size_t i = 0; i < trials.size(); ++i)
+                if (trials[i].count == count && (!count || trials[i].least < hopeless * trials[best].least)) return i;
+        return best;
+    }
+
+    std::mutex mutex_;
+    std::map<Size, std::vector<Trial>> trials_;
+};
+
+}  // namespace gcnsys

@@ -1,0 +1,52 @@
+"""What stands for a stale row: the exponential average of those that arrived (PipeGCN, Wan et al. 2022).
+
+The published recurrence is ``m_k = g m_(k-1) + (1 - g) x_k`` over arrivals x_1, x_2, ..., from m_0 = 0. The
+first arrivals would count for little: with g = 0.95 the first one for a twentieth of itself. So what is
+used is ``m_k / (1 - g^k)``, whose weights add up to 1; the published zero start is an option.
+"""
+
+import torch
+from torch import Tensor
+
+
+class Running:
+    """A running average of each of n rows, over the arrivals of that row alone.
+
+    Args:
+        num_rows: n.
+        gamma: weight of the past, in ``[0, 1)``.
+        corrected: divide by what the weights add up to.
+    """
+
+    def __init__(self, num_rows: int, gamma: float, *, corrected: bool = True) -> None:
+        self.num_rows, self.gamma, self.corrected = num_rows, gamma, corrected
+        self.mean: Tensor | None = None
+        self.arrivals = torch.zeros(num_rows, dtype=torch.int64)
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.mean is None else self.mean.nbytes
+
+    def update(self, rows: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Take arrivals in and return what stands for them.
+
+        Args:
+            rows: ``[k, F]``; overwritten by the result, which is returned.
+            positions: ``[k]`` which of the n rows they are; None: all, in order.
+        """
+        if self.mean is None:
+            self.mean = rows.new_zeros(self.num_rows, rows.shape[1])
+            self.arrivals = self.arrivals.to(rows.device)
+        if positions is None:
+            self.arrivals += 1
+            counts = self.arrivals
+            rows.copy_(self.mean.lerp_(rows, 1 - self.gamma))
+        else:
+            self.arrivals[positions] += 1
+            counts = self.arrivals[positions]
+            rows.lerp_(self.mean[positions], self.gamma)
+            self.mean[positions] = rows
+        if not self.corrected:
+            return rows
+        share = 1 - self.gamma ** counts.double()
+        return rows.div_(share.to(rows)[:, None])
