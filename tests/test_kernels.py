@@ -14,6 +14,7 @@ from gcnsys.graph import CSR, Graph, toy
 from gcnsys.kernels import DropoutKey, LocalBlock, Matrix, SparseRows, backend, keyed_dropout
 from gcnsys.kernels.block import Degrees
 from gcnsys.kernels.dropout import row_words
+from gcnsys.kernels.rows import RowSelection
 from gcnsys.testing.graphs import edge_lists, graphs, normal, seeds
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}
@@ -62,6 +63,46 @@ def test_absent_columns_count_as_0(native, csr, width, present, seed):
             patch.setattr(backend, "core", lambda: None)
         found = Matrix(csr).times(x, column_map=rows)
     torch.testing.assert_close(found, dense(csr) @ stood_for, **TIGHT)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@given(matrices(), st.integers(0, 5), seeds())
+def test_some_rows_of_a_product_and_of_a_transposed_one(native, csr, width, seed):
+    draw = np.random.default_rng(seed)
+    rows, columns = (
+        torch.from_numpy(np.flatnonzero(draw.random(n) < 0.5)) for n in (csr.num_rows, csr.num_cols)
+    )
+    x, y = normal(seed, csr.num_cols, width), normal(seed + 1, csr.num_rows, width)
+    scale, side = normal(seed + 2, csr.num_cols), normal(seed + 3, csr.num_rows)
+    with pytest.MonkeyPatch.context() as patch:
+        if not native:
+            patch.setattr(backend, "core", lambda: None)
+        forth = Matrix(csr).times(x, rows=rows, column_scale=scale)
+        back = Matrix(csr).transpose_times(y, columns=columns, row_scale=side, column_scale=scale)
+    torch.testing.assert_close(forth, (dense(csr) @ (scale[:, None] * x))[rows], **TIGHT)
+    wanted = scale[:, None] * (dense(csr).T @ (side[:, None] * y))
+    torch.testing.assert_close(back, wanted[columns], **TIGHT)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@given(st.integers(1, 9), st.integers(0, 20), st.integers(0, 4), seeds())
+def test_some_rows_of_a_selection_are_taken_and_added_back(native, num_rows, size, width, seed):
+    draw = np.random.default_rng(seed)
+    selected = torch.from_numpy(draw.integers(0, num_rows, size))
+    positions = torch.from_numpy(np.flatnonzero(draw.random(size) < 0.5))
+    place = torch.full((size,), -1).index_copy_(0, positions, torch.arange(positions.numel()))
+    x, taken = normal(seed, num_rows, width), normal(seed + 1, positions.numel(), width)
+    scale, out = normal(seed + 2, size), normal(seed + 3, num_rows, width)
+    wanted = out.clone()
+    for position, row in zip(positions.tolist(), taken, strict=True):
+        wanted[selected[position]] += scale[position] * row
+    with pytest.MonkeyPatch.context() as patch:
+        if not native:
+            patch.setattr(backend, "core", lambda: None)
+        selection = RowSelection(selected, num_rows)
+        torch.testing.assert_close(selection.take(x, positions), x[selected[positions]], **TIGHT)
+        found = selection.add_back(taken, out, scale=scale, place=place)
+    torch.testing.assert_close(found, wanted, **TIGHT)
 
 
 @given(graphs(directed=False), seeds())

@@ -128,6 +128,30 @@ def test_a_column_map_skips_what_is_absent(tile):
     assert deviation(out, expected) < 1e-12
 
 
+@pytest.mark.parametrize("tile", [-1, 0, 32])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_listed_rows_are_computed_in_the_order_of_the_list(tile, threads):
+    csr = sparse(60, 50, 600, 1, weighted=True)
+    rows = torch.tensor([59, 0, 7, 7, 30, *range(40, 50)])
+    x, scale = torch.randn(50, 37, dtype=torch.float64), torch.rand(rows.numel(), dtype=torch.float64)
+    out = torch.ones(rows.numel(), 37, dtype=torch.float64)
+    pattern = core.Pattern(csr.indptr, csr.indices, 50)
+    pattern.product(x, out, True, csr.weight.double(), scale, None, None, threads, tile, rows)
+    assert deviation(out, 1 + scale[:, None] * (dense(csr)[rows] @ x)) < 1e-12
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=str)
+def test_a_product_finds_its_way_by_trying_and_gives_the_same_bits_whichever_it_goes(stored):
+    csr = sparse(2000, 1500, 60_000, 3)
+    x, first = torch.randn(1500, 128).to(stored), torch.empty(2000, 128, dtype=stored)
+    pattern = core.Pattern(csr.indptr, csr.indices, 1500)
+    pattern.product(x, first, tile=-1)
+    for _ in range(30):  # more often than there are ways to try
+        again = torch.empty_like(first)
+        pattern.product(x, again)
+        assert torch.equal(first, again)
+
+
 def test_rows_that_lie_apart_are_read_in_place():
     csr = sparse(30, 20, 200, 2)
     wide = torch.randn(20, 90)
@@ -217,6 +241,14 @@ WRONG_PRODUCTS = {
     "a map to nowhere": (
         {"column_map": torch.tensor([0, 5], dtype=torch.int32)},
         "column_map names row 5 of 2",
+    ),
+    "a row that is not there": ({"rows": torch.tensor([0, 2])}, "rows names row 2 of 2"),
+    "a negative row": ({"rows": torch.tensor([0, -1])}, "rows names row -1 of 2"),
+    "rows of another type": ({"rows": torch.tensor([0, 1]).int()}, "rows has the wrong dtype"),
+    "fewer rows than results": ({"rows": torch.tensor([0])}, "out must have 1 rows, got 2"),
+    "rows and absent columns": (
+        {"rows": torch.tensor([0, 1]), "column_map": torch.tensor([0, -1], dtype=torch.int32)},
+        "exclude each other",
     ),
 }
 

@@ -26,8 +26,14 @@ def product(core, rng):
     for name, size in (("weight", edges), ("row_scale", rows), ("column_scale", cols)):
         if rng.random() < 0.5:
             arrays[name] = rng.standard_normal(size).astype(number)
+    listed = None
     if rng.random() < 0.3:
         arrays["column_map"] = rng.integers(-1, max(cols, 1), cols).astype(index)
+    elif rng.random() < 0.3 and rows:
+        listed = arrays["rows"] = rng.integers(0, rows, int(rng.integers(0, 50)))
+        arrays["out"] = rng.standard_normal((len(listed), width)).astype(number)
+        if "row_scale" in arrays:
+            arrays["row_scale"] = rng.standard_normal(len(listed)).astype(number)
     settings = {
         "accumulate": bool(rng.integers(2)),
         "threads": int(rng.integers(1, 4)),
@@ -47,7 +53,8 @@ def product(core, rng):
         x, mapped = before["x"].astype(np.float64), before.get("column_map")
         if mapped is not None:
             x = np.where(mapped[:, None] >= 0, x[np.maximum(mapped, 0)] if cols else x, 0)
-        expected = (dense @ x) * before.get("row_scale", np.ones(rows))[:, None]
+        dense = dense if listed is None else dense[before["rows"]]
+        expected = (dense @ x) * before.get("row_scale", np.ones(len(dense)))[:, None]
         expected += before["out"] if settings["accumulate"] else 0
         np.testing.assert_allclose(after["out"], expected, rtol=1e-3, atol=1e-3)
 
@@ -190,7 +197,7 @@ def spoilt(array, rng):
     return array[: max(0, array.shape[0] - 1)]
 
 
-OPTIONAL = {"weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean"}
+OPTIONAL = {"rows", "weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean"}
 
 
 def main():
