@@ -1,4 +1,4 @@
-"""What a run may ask of the exchange: presets, combinations, refusals, plug-ins that misbehave; bytes and buffers."""
+"""What a run may ask of the exchange: presets, combinations, refusals, plug-ins; bytes and buffers."""
 
 import json
 import subprocess
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from oracle import Recipe
 from small import assigned, both_views, model_for, small
 
+from gcnsys.datasets.dataset import Dataset
 from gcnsys.errors import GcnsysError, InputError
 from gcnsys.kernels.backend import core
+from gcnsys.nn import ModelSettings, build_model
 from gcnsys.partition import cut_dataset
 from gcnsys.runtime import rows as boundary_rows
 from gcnsys.runtime.choices import Choices
@@ -51,7 +53,8 @@ def test_parts_that_a_method_leaves_open_combine_freely():
 
 
 @pytest.mark.parametrize("given", [
-    {}, {"schedule": "overlap"}, {"codec": "bf16"}, {"rows": "importance", "rate": 0.3}, {"method": "pipegcn-gf"},
+    {}, {"schedule": "overlap"}, {"codec": "bf16"}, {"rows": "importance", "rate": 0.3},
+    {"method": "pipegcn-gf"},
     {"method": "bns", "schedule": "pipeline", "staleness": 2, "first_epoch": "zero"},
 ], ids=str)  # fmt: skip
 def test_a_resolved_configuration_is_one_itself(tmp_path, given):
@@ -145,8 +148,7 @@ def test_a_sampler_that_draws_what_cannot_cross_is_named_on_every_rank(monkeypat
     monkeypatch.setitem(boundary_rows.SAMPLERS._builtin, "odd", lambda rate: Misdrawn(change, rate))
     said = set_up(Choices(rows="odd", rate=0.5))
     assert all(told in sentence and "\n" not in sentence for sentence in said), said
-    if told != "ZeroDivisionError":
-        assert all("boundary sampler 'odd'" in sentence for sentence in said)
+    assert all("boundary sampler 'odd'" in sentence for sentence in said)
 
 
 def test_a_sampler_that_draws_apart_on_the_two_ends_is_named_on_every_rank(monkeypatch):
@@ -168,16 +170,12 @@ def test_a_sampler_that_draws_apart_on_the_two_ends_is_named_on_every_rank(monke
     assert "draws other rows on rank" in said[0]
 
 
-def epochs_of(
-    choices: Choices, *, hidden: int = 16, epochs: int = 3, num_parts: int = 2, edges: int = 24_000
-):
+def epochs_of(choices: Choices, *, hidden: int = 16, epochs: int = 3, num_parts: int = 2):
     """Each rank's last epoch on a random graph whose boundaries have more than 100 rows."""
     draw = torch.Generator().manual_seed(0)
-    from gcnsys.datasets.dataset import Dataset
-
     nodes = 1200
     arrays = {
-        "edge_index": torch.randint(nodes, (2, edges), generator=draw).numpy(),
+        "edge_index": torch.randint(nodes, (2, 20 * nodes), generator=draw).numpy(),
         "x": torch.randn(nodes, 8, generator=draw).numpy(),
         "y": torch.randint(4, (nodes,), generator=draw).numpy(),
     }
@@ -185,8 +183,6 @@ def epochs_of(
     shares = cut_dataset(dataset, torch.arange(nodes) % num_parts, num_parts)
 
     def body(comm):
-        from gcnsys.nn import ModelSettings, build_model
-
         model = build_model(ModelSettings("sage", 3, hidden), 8, 4, seed=0)
         training, evaluation = both_views(
             shares[comm.rank], model, comm, prune=False, dtype=torch.float32, choices=choices
@@ -250,7 +246,9 @@ def test_an_average_is_the_published_one_over_each_rows_own_arrivals(rows, epoch
 
 
 @pytest.mark.parametrize("arguments", [
-    ("--method", "bns"), ("--method", "pipegcn-gf"), ("--schedule", "overlap"),
+    pytest.param(("--method", "bns"), marks=pytest.mark.full),
+    pytest.param(("--method", "pipegcn-gf"), marks=pytest.mark.full),
+    pytest.param(("--schedule", "overlap"), marks=pytest.mark.full),
     ("--method", "bns", "--schedule", "pipeline", "--codec", "int8", "--smoothing", "both"),
 ], ids=" ".join)  # fmt: skip
 def test_two_processes_train_by_any_method_and_say_what_crossed(tmp_path, arguments):

@@ -126,8 +126,11 @@ class Drawer:
         assert self.sampler is not None
         made = []
         for boundary in boundaries:
-            draw = self.sampler.draw(boundary, occasion)
-            problem = fault(draw, boundary)
+            try:
+                draw = self.sampler.draw(boundary, occasion)
+                problem = fault(draw, boundary)
+            except Exception as error:
+                problem = f"raises {type(error).__name__} ({error})"
             if problem:
                 raise InputError(
                     f"the boundary sampler {self.name!r} {problem}, for rank {boundary.receiver} of rank "
