@@ -237,7 +237,9 @@ def test_an_average_is_the_published_one_over_each_rows_own_arrivals(rows, epoch
         for row, value in zip(arrived.tolist(), x, strict=True):
             history[row].append(value)
         everything = arrived.numel() == rows
-        found = running.update(x.clone(), None if everything else arrived)
+        found, correction = running.update(x.clone(), None if everything else arrived)
+        if correction is not None:
+            found = found * correction[arrived, None]
         for row, value in zip(arrived.tolist(), found, strict=True):
             weights = [(1 - gamma) * gamma ** (len(history[row]) - 1 - k) for k in range(len(history[row]))]
             wanted = sum(w * old for w, old in zip(weights, history[row], strict=True))

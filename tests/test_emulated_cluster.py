@@ -123,6 +123,25 @@ def test_two_emulated_machines_train_as_one_does_and_send_what_they_say(two):
 
 @pytest.mark.full
 @pytest.mark.processes
+@pytest.mark.parametrize("options", [
+    ["--method", "bns", "--rate", "0.5"], ["--method", "pipegcn-gf"],
+    ["--codec", "int8", "--schedule", "overlap"],
+    ["--method", "bns", "--rate", "0.5", "--schedule", "pipeline", "--codec", "int8"],
+], ids=" ".join)  # fmt: skip
+def test_an_emulated_network_counts_what_a_method_says_it_sent(two, options):
+    more = ["--hidden", "3000", "--epochs", "20", "--eval-every", "20", "--json"]
+    summary, counters = on_cluster(2, "200mbit", [*TRAIN, two, *options, *more], timeout=120)
+    allowed = 2e6 * counters.seconds / 60
+    for total, epoch, sent in zip(
+        summary["bytes_sent_total"], summary["bytes_sent_per_epoch"], counters.transmitted, strict=True
+    ):
+        assert total < sent < 1.08 * total + allowed
+        # Besides its epochs a run sends initial weights, rehearses two epochs' rows, and evaluates once.
+        assert 20 * epoch < total < 23 * epoch + 3e5
+
+
+@pytest.mark.full
+@pytest.mark.processes
 def test_a_link_carries_its_rate_and_a_packet_takes_its_time(two, tmp_path):
     measure = tmp_path / "measure.py"
     measure.write_text("""

@@ -86,3 +86,33 @@ def test_an_exchanged_aggregation_and_its_transpose_are_unbiased(case):
 @pytest.mark.parametrize("case", CASES)
 def test_every_aggregation_and_its_transpose_are_unbiased(case, kind):
     assert_unbiased(deviations(case, kind))
+
+
+@pytest.mark.parametrize(("draws_per", "unbiased"), [("layer", True), ("epoch", False)])
+def test_aggregations_in_a_row_are_unbiased_if_each_has_a_draw_of_its_own(draws_per, unbiased):
+    """There, back and there again: a row that is drawn both times counts for the square of its scale."""
+    nodes = 12
+    draw = torch.Generator().manual_seed(0)
+    dense = torch.rand(nodes, nodes, generator=draw) < 0.6
+    receiver, sender = dense.nonzero(as_tuple=True)
+    graph = Graph.from_edge_index(torch.stack([sender, receiver]), num_nodes=nodes)
+    parts, x = cut(graph, torch.arange(nodes) % 2, 2), torch.ones(nodes, 1, dtype=torch.float64)
+
+    def body(comm):
+        part = parts[comm.rank]
+        choices = Choices(rows="uniform", rate=0.5, draws_per=draws_per, seed=2)
+        exchanges = [Exchange(part, comm, choices, layer=layer) for layer in range(3)]
+        block, mine = PartBlock(part, comm), x[part.inner_ids]
+        wanted = block.sum(block.sum(block.sum(mine)))
+        found = torch.empty(SEEDS, part.num_inner, 1, dtype=torch.float64)
+        for epoch in range(SEEDS):
+            y = mine
+            for exchange in exchanges:
+                exchange.begin(epoch)
+                y = block.through(exchange).sum(y)
+            found[epoch] = y
+        return found - wanted
+
+    off = torch.cat(run_ranks(2, body), 1)
+    z = off.mean(0) / off.std(0) * SEEDS**0.5
+    assert (float(z.abs().max()) < 5) is unbiased

@@ -118,7 +118,7 @@ class _ExchangedSum(torch.autograd.Function):
             return out
         return block.halo.times(
             arrival.rows, out, row_scale=scales.row,
-            column_scale=came.scaled(scales.halo, out), column_map=came.place,
+            column_scale=came.scaled(out, scales.halo, arrival.correction), column_map=came.place,
         )  # fmt: skip
 
     @staticmethod
@@ -134,8 +134,8 @@ class _ExchangedSum(torch.autograd.Function):
                 start = F.pad(start, (0, 0, 0, block.input_ids.numel() - start.shape[0]))
             out = block.inner.transpose_times(grad, start, row_scale=scales.row, column_scale=scales.column)
         returned = lanes.gradients.arrive()
-        sent = returned.crossing.sent
-        return _added_back(block, returned, out, sent.scaled(None, out)), None, None
+        scale = returned.crossing.sent.scaled(out, returned.correction)
+        return _added_back(block, returned, out, scale), None, None
 
 
 class _Exchanged(torch.autograd.Function):
@@ -146,7 +146,7 @@ class _Exchanged(torch.autograd.Function):
         lanes = block.send(x)
         arrival = lanes.features.arrive()
         ctx.block, ctx.lanes, ctx.crossing, ctx.shape = block, lanes, arrival.crossing, x.shape
-        return _spread(arrival.rows, arrival.crossing.arriving)
+        return _spread(arrival, arrival.crossing.arriving)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -154,7 +154,8 @@ class _Exchanged(torch.autograd.Function):
         rows = grads[0] if positions is None else grads[0][positions]
         block.exchange.send_back(ctx.lanes, ctx.crossing, rows)
         returned = ctx.lanes.gradients.arrive()
-        return _added_back(block, returned, grads[0].new_zeros(ctx.shape), None), None
+        out = grads[0].new_zeros(ctx.shape)
+        return _added_back(block, returned, out, returned.correction), None
 
 
 def _added_back(block: PartBlock, returned: Arrival, out: Tensor, scale: Tensor | None) -> Tensor:
@@ -164,10 +165,11 @@ def _added_back(block: PartBlock, returned: Arrival, out: Tensor, scale: Tensor 
     return block.boundary.add_back(returned.rows, out, scale=scale, place=returned.crossing.sent.place)
 
 
-def _spread(rows: Tensor, share: Share) -> Tensor:
-    if share.positions is None:
-        return rows
-    return rows.new_zeros(share.total, rows.shape[1]).index_copy_(0, share.positions, rows)
+def _spread(arrival: Arrival, share: Share) -> Tensor:
+    rows, factor = arrival.rows, arrival.correction
+    if share.positions is not None:
+        rows = rows.new_zeros(share.total, rows.shape[1]).index_copy_(0, share.positions, rows)
+    return rows if factor is None else rows * factor.to(rows)[:, None]
 
 
 class _Total(torch.autograd.Function):

@@ -48,12 +48,14 @@ class Share:
         place[self.positions] = torch.arange(self.size, device=place.device)
         return place
 
-    def scaled(self, factor: Tensor | None, like: Tensor) -> Tensor | None:
-        """``[n]``: what a row is multiplied by besides a factor of its own; None: 1."""
-        if self.scale is None:
-            return factor
-        scale = self.scale.to(like.device, torch.float64 if like.dtype == torch.float64 else torch.float32)
-        return scale if factor is None else scale * factor
+    def scaled(self, like: Tensor, *others: Tensor | None) -> Tensor | None:
+        """``[n]``: what a row is multiplied by, with other factors ``[n]``; None: 1."""
+        factors = [factor for factor in (self.scale, *others) if factor is not None]
+        if not factors:
+            return None
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        product = factors[0] if len(factors) == 1 else torch.stack([f.double() for f in factors]).prod(0)
+        return product.to(like.device, dtype)
 
     def to(self, device: torch.device | None) -> "Share":
         """The same in another memory."""

@@ -31,10 +31,12 @@ class Arrival:
     Attributes:
         rows: ``[k, F]``.
         crossing: the draw they left with.
+        correction: ``[n]`` float64 of all rows that could have crossed, what to multiply by; None: 1.
     """
 
     rows: Tensor
     crossing: Crossing
+    correction: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -147,11 +149,11 @@ class Lane:
         return (crossing.arriving, crossing.sent) if self.back else (crossing.sent, crossing.arriving)
 
     def _used(self, came: _UnderWay) -> Arrival:
-        rows = self._landed(came)
+        rows, correction = self._landed(came), None
         if self.smoothed is not None:
-            rows = self.smoothed.update(rows, self._ends(came.crossing)[1].positions)
+            rows, correction = self.smoothed.update(rows, self._ends(came.crossing)[1].positions)
             self.comm.traffic.buffer_bytes += self.smoothed.nbytes
-        return Arrival(rows, came.crossing)
+        return Arrival(rows, came.crossing, correction)
 
     def _landed(self, came: _UnderWay) -> Tensor:
         with self._waiting():

@@ -27,26 +27,28 @@ class Running:
     def nbytes(self) -> int:
         return 0 if self.mean is None else self.mean.nbytes
 
-    def update(self, rows: Tensor, positions: Tensor | None = None) -> Tensor:
+    def update(self, rows: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Take arrivals in and return what stands for them.
 
         Args:
-            rows: ``[k, F]``; overwritten by the result, which is returned.
+            rows: ``[k, F]``; may be overwritten.
             positions: ``[k]`` which of the n rows they are; None: all, in order.
+
+        Returns:
+            ``[k, F]`` averages, valid until the next update, and what to multiply them by: ``[n]`` float64,
+            or None: 1. So the correction costs no pass over them.
         """
         if self.mean is None:
             self.mean = rows.new_zeros(self.num_rows, rows.shape[1])
             self.arrivals = self.arrivals.to(rows.device)
         if positions is None:
             self.arrivals += 1
-            counts = self.arrivals
-            rows.copy_(self.mean.lerp_(rows, 1 - self.gamma))
+            found = self.mean.lerp_(rows, 1 - self.gamma)
         else:
             self.arrivals[positions] += 1
-            counts = self.arrivals[positions]
-            rows.lerp_(self.mean[positions], self.gamma)
-            self.mean[positions] = rows
-        if not self.corrected:
-            return rows
-        share = 1 - self.gamma ** counts.double()
-        return rows.div_(share.to(rows)[:, None])
+            found = rows.lerp_(self.mean[positions], self.gamma)
+            self.mean[positions] = found
+        if not self.corrected or not self.arrivals.numel():
+            return found, None
+        past = self.gamma ** self.arrivals.double()
+        return found, None if float(past.max()) < 1e-17 else 1 / (1 - past).clamp(min=1e-300)

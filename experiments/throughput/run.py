@@ -1,0 +1,137 @@
+"""Epochs by method, on loopback and on emulated networks, beside what the parts of an exact epoch allow.
+
+The rate of a network's links is chosen so that an exact epoch spends a given share of its time on halo
+traffic. C is what an exact epoch computes, M its halo traffic, R its reduction of gradients, H what could
+be hidden: for each exchange the smaller of its transfer and of the work that can run beside it. All are
+means over ranks of the vanilla run's own trace on the same network. Emulated networks need root.
+
+python -m experiments.throughput.run DATA [--parts 2] [--shares 0.5,0.8] [--method metis] [--out results.json]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.machine import report
+from experiments.network import on_cluster
+
+HERE = Path(__file__).parent
+
+METHODS: dict[str, dict[str, Any]] = {
+    "vanilla": {},
+    "overlap": {"schedule": "overlap"},
+    "pipegcn": {"method": "pipegcn"},
+    "pipegcn-gf": {"method": "pipegcn-gf"},
+    "bns 0.1": {"method": "bns", "rate": 0.1},
+    "bns 0.01": {"method": "bns", "rate": 0.01},
+    "int8": {"codec": "int8"},
+    "bns 0.1 x pipeline x int8": {"method": "bns", "rate": 0.1, "schedule": "pipeline", "codec": "int8"},
+}
+
+HEADERS = 1.05
+"""Bytes on a link for a byte of payload, about."""
+
+
+def ranks_of(settings: dict[str, Any], parts: int, epochs: int, rate: str | None) -> dict[str, Any]:
+    """Run one method on every rank, on an emulated network of this rate or on loopback."""
+    arguments = ["-m", "experiments.throughput.rank", json.dumps(settings), "5", str(epochs)]
+    if rate is not None:
+        return on_cluster(parts, rate, arguments)[0]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(parts)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run([*command, *arguments], check=True, env=environment, stdout=subprocess.PIPE)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values)
+
+
+def bounds(trace: dict[str, float]) -> dict[str, float]:
+    """What each method may take, from the parts of an exact epoch."""
+    c, m, r, h = (trace[name] for name in ("C", "M", "R", "H"))
+    return {
+        "overlap": 1.1 * (c + m + r - h), "pipegcn": 1.15 * max(c, m) + r, "pipegcn-gf": 1.15 * max(c, m) + r,
+        "bns 0.1": 1.2 * (c + 0.1 * m) + r,
+    }  # fmt: skip
+
+
+def network(base: dict[str, Any], parts: int, epochs: int, rate: str | None) -> dict[str, Any]:
+    """Every method on one network."""
+    found: dict[str, Any] = {"rate": rate or "loopback", "methods": {}}
+    limits: dict[str, float] = {}
+    for name, settings in METHODS.items():
+        ranks = ranks_of(base | settings, parts, epochs, rate)
+        record = {
+            "epoch": max(ranks["epoch"]),
+            **{name: mean(ranks[name]) for name in ("compute", "waiting", "reduce")},
+            **{name: ranks[name] for name in ("halo_bytes", "buffer_bytes", "peak_bytes")},
+        }
+        if name == "vanilla":
+            trace = {"C": record["compute"], "M": record["waiting"], "R": record["reduce"]}
+            found["trace"] = trace | {"H": mean(ranks["hidable"]), "share": trace["M"] / record["epoch"]}
+            limits = bounds(found["trace"])
+        record["times_as_fast"] = found["methods"].get("vanilla", record)["epoch"] / record["epoch"]
+        if name in limits:
+            record["bound"], record["of_bound"] = limits[name], record["epoch"] / limits[name]
+        found["methods"][name] = record
+        print(line(name, record), file=sys.stderr, flush=True)
+    return found
+
+
+def line(name: str, record: dict[str, Any]) -> str:
+    """A method as a line of the table."""
+    of_bound = f"  {record['of_bound']:4.0%} of its bound" if "of_bound" in record else ""
+    return (
+        f"  {name:26s} {record['epoch']:7.3f} s an epoch, {record['times_as_fast']:5.2f}x: compute "
+        f"{record['compute']:.3f}, waiting {record['waiting']:.3f}, reduce {record['reduce']:.3f}{of_bound}"
+    )
+
+
+def link_rate(vanilla: dict[str, Any], share: float) -> str:
+    """The rate at which an exact epoch would spend this share of its time on halo traffic."""
+    other = vanilla["compute"] + vanilla["reduce"]
+    bits = 8 * HEADERS * mean(vanilla["halo_bytes"]) / (other * share / (1 - share))
+    return f"{round(bits / 1e6)}mbit"
+
+
+def main() -> None:
+    style = argparse.RawDescriptionHelpFormatter
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    cli.add_argument("data", help="SPEC of a dataset with dense features and labels")
+    cli.add_argument("--parts", type=int, default=2)
+    cli.add_argument(
+        "--shares", default="0.5,0.8", help="of halo traffic in an exact epoch; empty: loopback only"
+    )
+    cli.add_argument("--epochs", type=int, default=5, help="measured, after five that are not")
+    cli.add_argument("--method", default="metis", help="of cutting the graph")
+    cli.add_argument("--out", type=Path, help="write the result here, too")
+    options = cli.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = str(Path(folder) / "cut")
+        command = ["gcnsys", "partition", "build", options.data, "--parts", str(options.parts)]
+        command += ["--method", options.method, "--out", place]
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+        base = tomllib.loads((HERE / "run.toml").read_text()) | {"data": place}
+        print("loopback", file=sys.stderr)
+        found = {"loopback": network(base, options.parts, options.epochs, None)}
+        for share in filter(None, options.shares.split(",")):
+            rate = link_rate(found["loopback"]["methods"]["vanilla"], float(share))
+            print(f"links of {rate}, for {float(share):.0%} of halo traffic", file=sys.stderr)
+            found[share] = network(base, options.parts, options.epochs, rate)
+            print(f"  {found[share]['trace']}", file=sys.stderr)
+    data = {"data": Path(options.data.partition(":")[2]).stem, "parts": options.parts, "cut": options.method}
+    report(data | {"networks": found}, options.out)
+
+
+if __name__ == "__main__":
+    main()
