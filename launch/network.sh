@@ -3,8 +3,8 @@
 # namespaces rank0 to rank(P - 1), each with a device eth0 on a switch, that carry BITS a second.
 
 make_network() {
-    # A bucket of 0.25 ms: next to nothing goes through for free, and a timer that is late costs no rate.
-    local ranks="$1" rate="$2bit" burst=$(($2 / 32000 + 3200)) latency="$3" rank node port address above
+    # A bucket of 0.7 ms: next to nothing goes through for free, and a timer that is late costs no rate.
+    local ranks="$1" rate="$2bit" burst=$(($2 / 12000 + 3200)) latency="$3" rank node port address above
     trap 'refuse "this kernel cannot make the network; it needs veth, bridge and sch_tbf"' ERR
     mkdir -p /run/netns
     mount -t tmpfs tmpfs /run/netns # names that no other run sees, and that end with this one
@@ -21,8 +21,10 @@ make_network() {
         # Packets that fit the bucket: tbf cuts up larger ones, which costs more time than all else together.
         ip -n "$node" link set eth0 up gso_max_size $((burst > 87000 ? 65536 : burst * 3 / 4))
         ip -n "$node" link set lo up
-        # The machine's own choice may be BBR, which leaves a quarter of a short busy link unused.
-        ip netns exec "$node" bash -c 'echo reno > /proc/sys/net/ipv4/tcp_congestion_control'
+        # The machine's own choice may be BBR, which leaves a quarter of a short busy link unused. And a real device
+        # tells how much it holds, so that a short message does not wait behind megabytes of a long one: 2 ms here.
+        ip netns exec "$node" bash -c "echo reno > /proc/sys/net/ipv4/tcp_congestion_control
+            echo $((burst * 3)) > /proc/sys/net/ipv4/tcp_limit_output_bytes"
         if [[ "$latency" =~ [1-9] ]]; then
             tc -n switch qdisc add dev "$port" root handle 1: \
                 netem delay "$latency" limit 1000000 2> /dev/null ||

@@ -40,12 +40,14 @@ HEADERS = 1.05
 """Bytes on a link for a byte of payload, about."""
 
 
-def ranks_of(settings: dict[str, Any], parts: int, epochs: int, rate: str | None) -> dict[str, Any]:
-    """Run one method on every rank, on an emulated network of this rate or on loopback."""
-    arguments = ["-m", "experiments.throughput.rank", json.dumps(settings), "5", str(epochs)]
+def ranks_of(base: dict[str, Any], options: argparse.Namespace, rate: str | None) -> dict[str, Any]:
+    """Every method on every rank, on an emulated network of this rate or on loopback."""
+    turns = str(options.rounds), str(options.epochs)
+    arguments = ["-m", "experiments.throughput.rank", json.dumps(base), json.dumps(METHODS), *turns]
     if rate is not None:
-        return on_cluster(parts, rate, arguments)[0]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(parts)]
+        return on_cluster(options.parts, rate, arguments)[0]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(options.parts)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run([*command, *arguments], check=True, env=environment, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -65,27 +67,34 @@ def bounds(trace: dict[str, float]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def network(base: dict[str, Any], parts: int, epochs: int, rate: str | None) -> dict[str, Any]:
+def network(base: dict[str, Any], options: argparse.Namespace, rate: str | None) -> dict[str, Any]:
     """Every method on one network."""
-    found: dict[str, Any] = {"rate": rate or "loopback", "methods": {}}
-    limits: dict[str, float] = {}
-    for name, settings in METHODS.items():
-        ranks = ranks_of(base | settings, parts, epochs, rate)
-        record = {
-            "epoch": max(ranks["epoch"]),
-            **{name: mean(ranks[name]) for name in ("compute", "waiting", "reduce")},
-            **{name: ranks[name] for name in ("halo_bytes", "buffer_bytes", "peak_bytes")},
+    ranks = ranks_of(base, options, rate)
+    methods = {
+        name: {
+            "epoch": max(rank["seconds"] for rank in each),
+            "compute": mean([rank["compute_seconds"] for rank in each]),
+            "waiting": mean([rank["comm_seconds"] for rank in each]),
+            "reduce": mean([rank["reduce_seconds"] for rank in each]),
+            "halo_bytes": [rank["halo_bytes"] for rank in each],
+            "buffer_bytes": [rank["buffer_bytes"] for rank in each],
         }
-        if name == "vanilla":
-            trace = {"C": record["compute"], "M": record["waiting"], "R": record["reduce"]}
-            found["trace"] = trace | {"H": mean(ranks["hidable"]), "share": trace["M"] / record["epoch"]}
-            limits = bounds(found["trace"])
-        record["times_as_fast"] = found["methods"].get("vanilla", record)["epoch"] / record["epoch"]
+        for name, each in ranks.items()
+    }
+    exact = methods["vanilla"]
+    trace = {"C": exact["compute"], "M": exact["waiting"], "R": exact["reduce"]}
+    trace["H"] = mean([rank["hidable_seconds"] for rank in ranks["vanilla"]])
+    limits = bounds(trace)
+    for name, record in methods.items():
+        record["times_as_fast"] = exact["epoch"] / record["epoch"]
         if name in limits:
             record["bound"], record["of_bound"] = limits[name], record["epoch"] / limits[name]
-        found["methods"][name] = record
         print(line(name, record), file=sys.stderr, flush=True)
-    return found
+    return {
+        "rate": rate or "loopback",
+        "trace": trace | {"share": trace["M"] / exact["epoch"]},
+        "methods": methods,
+    }
 
 
 def line(name: str, record: dict[str, Any]) -> str:
@@ -112,7 +121,8 @@ def main() -> None:
     cli.add_argument(
         "--shares", default="0.5,0.8", help="of halo traffic in an exact epoch; empty: loopback only"
     )
-    cli.add_argument("--epochs", type=int, default=5, help="measured, after five that are not")
+    cli.add_argument("--rounds", type=int, default=4, help="in which each method takes a turn")
+    cli.add_argument("--epochs", type=int, default=4, help="of a turn; its first one is not measured")
     cli.add_argument("--method", default="metis", help="of cutting the graph")
     cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
@@ -123,11 +133,11 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
         base = tomllib.loads((HERE / "run.toml").read_text()) | {"data": place}
         print("loopback", file=sys.stderr)
-        found = {"loopback": network(base, options.parts, options.epochs, None)}
+        found = {"loopback": network(base, options, None)}
         for share in filter(None, options.shares.split(",")):
             rate = link_rate(found["loopback"]["methods"]["vanilla"], float(share))
             print(f"links of {rate}, for {float(share):.0%} of halo traffic", file=sys.stderr)
-            found[share] = network(base, options.parts, options.epochs, rate)
+            found[share] = network(base, options, rate)
             print(f"  {found[share]['trace']}", file=sys.stderr)
     data = {"data": Path(options.data.partition(":")[2]).stem, "parts": options.parts, "cut": options.method}
     report(data | {"networks": found}, options.out)
