@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from oracle import Recipe
 from small import assigned, both_views, model_for, small
 
 from gcnsys.datasets.dataset import Dataset
-from gcnsys.errors import GcnsysError, InputError
+from gcnsys.errors import GcnsysError, InputError, PeerError
 from gcnsys.kernels.backend import core
 from gcnsys.nn import ModelSettings, build_model
 from gcnsys.partition import cut_dataset
@@ -224,6 +225,34 @@ def test_a_pipeline_sends_as_much_as_an_exact_run_in_every_epoch():
     exact, late = epochs_of(Choices()), epochs_of(Choices(schedule="pipeline"))
     for (last, first, _), (exact_last, _, _) in zip(late, exact, strict=True):
         assert last.halo_bytes == first.halo_bytes == exact_last.halo_bytes
+
+
+@pytest.mark.parametrize(
+    "choices", [Choices(schedule="pipeline"), Choices(rows="uniform", rate=0.5)], ids=str
+)
+def test_a_rank_that_fails_between_epochs_stops_the_others(choices):
+    made, recipe = small("directed"), Recipe("sage", 2, first_hop=False)
+    shares = cut_dataset(made.dataset, assigned(made, "random", 3), 3)
+    told, left = {}, threading.Semaphore(0)
+
+    def body(comm):
+        model = model_for(recipe, hidden=6).double()
+        views = both_views(shares[comm.rank], model, comm, first_hop="off", choices=choices)
+        trainer = Trainer(model, *views, Task(False), torch.optim.Adam(model.parameters()), comm)
+        try:
+            for epoch in trainer.epochs(1000):
+                if comm.rank == 1 and epoch.number == 3:
+                    raise ValueError("no power")
+        except PeerError as error:
+            told[comm.rank] = str(error)
+            left.release()
+            raise
+
+    with pytest.raises(RuntimeError, match="rank 1 of 3 failed: no power"):
+        run_ranks(3, body, timeout=3)
+    assert all(left.acquire(timeout=30) for _ in range(2)), "a rank still hangs"
+    assert all("lost contact with another rank" in sentence for sentence in told.values())
+    assert set(told) == {0, 2}
 
 
 @given(st.integers(1, 6), st.integers(1, 8), st.floats(0, 0.99), st.booleans(), seeds())

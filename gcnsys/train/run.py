@@ -111,6 +111,7 @@ def run_part(
         if folder is not None and comm.rank == 0:
             folder.start()
     trained = _loop(trainer, model, config, folder if comm.rank == 0 else None, watch)
+    trainer.settle()
     best = trained.best
     if folder is not None and comm.rank == 0:
         folder.save_weights("final", model.state_dict())

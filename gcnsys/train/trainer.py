@@ -87,18 +87,14 @@ class Trainer:
     def epochs(self, count: int, *, first: int = 0) -> Iterator[Epoch]:
         """Train for epochs ``first`` to ``count - 1``, yielding after each.
 
-        Rows that a pipeline has under way stay so between epochs. They have arrived when the generator
-        ends or is closed; another one goes on with them.
+        Rows that a pipeline has under way stay so between epochs, and another generator goes on with them.
+        Whoever stops early calls :meth:`settle` before the ranks part.
         """
-        try:
-            yield from self._epochs(count, first)
-        except GeneratorExit:
-            self.settle()
-            raise
+        yield from self._epochs(count, first)
         self.settle()
 
     def settle(self) -> None:
-        """Wait for rows that are under way; collective."""
+        """Wait for rows that are under way."""
         for exchange in self.training.exchanges:
             exchange.settle()
 
