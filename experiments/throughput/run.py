@@ -40,14 +40,16 @@ HEADERS = 1.05
 """Bytes on a link for a byte of payload, about."""
 
 
-def ranks_of(base: dict[str, Any], options: argparse.Namespace, rate: str | None) -> dict[str, Any]:
-    """Every method on every rank, on an emulated network of this rate or on loopback."""
-    turns = str(options.rounds), str(options.epochs)
-    arguments = ["-m", "experiments.throughput.rank", json.dumps(base), json.dumps(METHODS), *turns]
+def ranks_of(
+    base: dict[str, Any], methods: dict[str, dict[str, Any]], parts: int, rounds: int, epochs: int,
+    rate: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Methods on every rank, on an emulated network of this rate or on loopback."""
+    words = json.dumps(base), json.dumps(methods), str(rounds), str(epochs)
+    arguments = ["-m", "experiments.throughput.rank", *words]
     if rate is not None:
-        return on_cluster(options.parts, rate, arguments)[0]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(options.parts)]
+        return on_cluster(parts, rate, arguments)[0]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(parts)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run([*command, *arguments], check=True, env=environment, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -69,7 +71,7 @@ def bounds(trace: dict[str, float]) -> dict[str, float]:
 
 def network(base: dict[str, Any], options: argparse.Namespace, rate: str | None) -> dict[str, Any]:
     """Every method on one network."""
-    ranks = ranks_of(base, options, rate)
+    ranks = ranks_of(base, METHODS, options.parts, options.rounds, options.epochs, rate)
     methods = {
         name: {
             "epoch": max(rank["seconds"] for rank in each),
@@ -106,11 +108,19 @@ def line(name: str, record: dict[str, Any]) -> str:
     )
 
 
-def link_rate(vanilla: dict[str, Any], share: float) -> str:
-    """The rate at which an exact epoch would spend this share of its time on halo traffic."""
-    other = vanilla["compute"] + vanilla["reduce"]
-    bits = 8 * HEADERS * mean(vanilla["halo_bytes"]) / (other * share / (1 - share))
-    return f"{round(bits / 1e6)}mbit"
+def link_rate(base: dict[str, Any], parts: int, exact: dict[str, Any], share: float) -> str:
+    """The rate of links at which an exact epoch spends this share of its time on halo traffic.
+
+    Chosen from an epoch on loopback, then once more from some on a network of that rate, beside whose
+    transfers the rest of an epoch takes longer.
+    """
+    bits = 8 * HEADERS * mean(exact["halo_bytes"])
+    other = exact["compute"] + exact["reduce"]
+    rate = bits / (other * share / (1 - share))
+    ranks = ranks_of(base, {"vanilla": {}}, parts, 1, 4, f"{round(rate / 1e6)}mbit")["vanilla"]
+    other = mean([rank["compute_seconds"] + rank["reduce_seconds"] for rank in ranks])
+    transfer = mean([rank["comm_seconds"] for rank in ranks])
+    return f"{round(rate * transfer / (other * share / (1 - share)) / 1e6)}mbit"
 
 
 def main() -> None:
@@ -135,7 +145,7 @@ def main() -> None:
         print("loopback", file=sys.stderr)
         found = {"loopback": network(base, options, None)}
         for share in filter(None, options.shares.split(",")):
-            rate = link_rate(found["loopback"]["methods"]["vanilla"], float(share))
+            rate = link_rate(base, options.parts, found["loopback"]["methods"]["vanilla"], float(share))
             print(f"links of {rate}, for {float(share):.0%} of halo traffic", file=sys.stderr)
             found[share] = network(base, options, rate)
             print(f"  {found[share]['trace']}", file=sys.stderr)
