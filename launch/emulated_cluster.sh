@@ -34,17 +34,10 @@ fi
 source "$here/network.sh" && make_network "$ranks" "$bits" "$latency"
 export GLOO_SOCKET_IFNAME=eth0 TP_SOCKET_IFNAME=eth0 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export CUDA_VISIBLE_DEVICES= # ranks on GPUs of one machine would talk past its emulated network
-# A machine has cores of its own: an even share of those here, one at least.
-IFS=, read -ra cores <<< "$(python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep=",")')"
-cores_of() {
-    local each=$((${#cores[@]} / ranks)) first
-    first=$((each > 0 ? $1 * each : $1 % ${#cores[@]}))
-    (IFS=,; echo "${cores[*]:first:each > 0 ? each : 1}")
-}
 run_rank() {
     local code=0
-    ip netns exec "rank$1" taskset -c "$(cores_of "$1")" torchrun --nnodes "$ranks" --nproc-per-node 1 --node-rank "$1" \
-        --master-addr 10.0.0.1 --master-port 29500 --log-dir "/run/netns/torchrun$1" "${@:2}" || code=$?
+    ip netns exec "rank$1" taskset -c "$(cores_of "$1" "$ranks")" \
+        torchrun --nnodes "$ranks" --nproc-per-node 1 --node-rank "$1" --master-addr 10.0.0.1 --master-port 29500 --log-dir "/run/netns/torchrun$1" "${@:2}" || code=$?
     [ $code = 0 ] || { echo "emulated_cluster: rank $1 failed with code $code" >&2 && return $code; }
 }
 code=0 began="$(date +%s%N)" sent="" got=""

@@ -1,6 +1,15 @@
 #!/usr/bin/env bash
 # Sourced by emulated_cluster.sh, in a mount namespace of its own. `make_network P BITS LATENCY` makes network
-# namespaces rank0 to rank(P - 1), each with a device eth0 on a switch, that carry BITS a second.
+# namespaces rank0 to rank(P - 1), each with a device eth0 on a switch, that carry BITS a second. `cores_of RANK P`
+# names the cores that a machine has to itself: an even share of those here; P may exceed them, then one is shared.
+
+cores_of() {
+    local cores each first
+    IFS=, read -ra cores <<< "$(python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep=",")')"
+    each=$((${#cores[@]} / $2)) first=$(($1 % ${#cores[@]}))
+    [ $each = 0 ] || first=$(($1 * each))
+    (IFS=, && echo "${cores[*]:first:each > 0 ? each : 1}")
+}
 
 make_network() {
     # A bucket of 0.7 ms: next to nothing goes through for free, and a timer that is late costs no rate.
