@@ -35,9 +35,9 @@ source "$here/network.sh" && make_network "$ranks" "$bits" "$latency"
 export GLOO_SOCKET_IFNAME=eth0 TP_SOCKET_IFNAME=eth0 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 export CUDA_VISIBLE_DEVICES= # ranks on GPUs of one machine would talk past its emulated network
 run_rank() {
-    local code=0
-    ip netns exec "rank$1" taskset -c "$(cores_of "$1" "$ranks")" \
-        torchrun --nnodes "$ranks" --nproc-per-node 1 --node-rank "$1" --master-addr 10.0.0.1 --master-port 29500 --log-dir "/run/netns/torchrun$1" "${@:2}" || code=$?
+    local code=0 machine=(ip netns exec "rank$1" taskset -c "$(cores_of "$1" "$ranks")")
+    "${machine[@]}" torchrun --nnodes "$ranks" --nproc-per-node 1 --node-rank "$1" \
+        --master-addr 10.0.0.1 --master-port 29500 --log-dir "/run/netns/torchrun$1" "${@:2}" || code=$?
     [ $code = 0 ] || { echo "emulated_cluster: rank $1 failed with code $code" >&2 && return $code; }
 }
 code=0 began="$(date +%s%N)" sent="" got=""
