@@ -73,7 +73,7 @@ def assert_unbiased(off: Tensor) -> None:
         # Hubs are in most sums, so entries go together and their mean square is no sharp figure.
         assert float((z**2).mean()) < 2.5
         # A row's largest number is as good as its scale, a float32, allows.
-        assert float(mean[~random].abs().sum()) < 1e-6
+        assert bool((mean[~random].abs() < 1e-6).all())
 
 
 @pytest.mark.parametrize("case", ["uniform", "importance", "bf16", "int8"])
