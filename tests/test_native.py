@@ -140,16 +140,23 @@ def test_listed_rows_are_computed_in_the_order_of_the_list(tile, threads):
     assert deviation(out, 1 + scale[:, None] * (dense(csr)[rows] @ x)) < 1e-12
 
 
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled columns"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=str)
-def test_a_product_finds_its_way_by_trying_and_gives_the_same_bits_whichever_it_goes(stored):
-    csr = sparse(2000, 1500, 60_000, 3)
-    x, first = torch.randn(1500, 128).to(stored), torch.empty(2000, 128, dtype=stored)
-    pattern = core.Pattern(csr.indptr, csr.indices, 1500)
-    pattern.product(x, first, tile=-1)
+@pytest.mark.parametrize(("cols", "edges"), [(1500, 60_000), (40_000, 60_000), (40_000, 900_000)])
+def test_a_product_finds_its_way_by_trying_and_gives_the_same_bits_each_time(
+    cols, edges, stored, weighted, scaled
+):
+    csr = sparse(2000, cols, edges, 3, weighted=weighted)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(cols, 128, generator=generator).to(stored)
+    weight = None if csr.weight is None else csr.weight.float()
+    scale = torch.rand(cols, generator=generator) if scaled else None
+    pattern, found = core.Pattern(csr.indptr, csr.indices, cols), []
     for _ in range(30):  # more often than there are ways to try
-        again = torch.empty_like(first)
-        pattern.product(x, again)
-        assert torch.equal(first, again)
+        found.append(torch.empty(2000, 128, dtype=stored))
+        pattern.product(x, found[-1], weight=weight, column_scale=scale)
+    assert all(torch.equal(found[0], other) for other in found)
 
 
 def test_rows_that_lie_apart_are_read_in_place():

@@ -51,4 +51,7 @@ class Running:
         if not self.corrected or not self.arrivals.numel():
             return found, None
         past = self.gamma ** self.arrivals.double()
-        return found, None if float(past.max()) < 1e-17 else 1 / (1 - past).clamp(min=1e-300)
+        if float(past.max()) < 1e-17:
+            return found, None
+        # A row that never arrived is 0, and 0 times infinity would not be.
+        return found, torch.where(self.arrivals > 0, 1 / (1 - past), 0.0)

@@ -37,6 +37,7 @@ struct Product {
     bool accumulate;
     int threads;
     Way way;
+    Tuner* tuner;                  // finds the way where `way` leaves it open; or null: by size
 };
 
 // out[n, f] = x[n, f] * scale where the hash of (a[n], b[n], first + f), its top bit flipped, is at least

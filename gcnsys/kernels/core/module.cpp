@@ -2,8 +2,6 @@
 #include "pattern.hpp"
 #include "workspace.hpp"
 
-#include <chrono>
-#include <cmath>
 #include <cstring>
 
 using namespace gcnsys;
@@ -53,20 +51,9 @@ void multiply(const Pattern& pattern, const Index* indices, const Array& x, cons
     p.accumulate = accumulate;
     p.threads = threads < 1 ? 1 : threads;
     p.way.tile = tile;
+    p.tuner = tile ? nullptr : &pattern.tuner();
     nb::gil_scoped_release unlocked;
-    const Kernels& kernel = kernels(p.width * std::int64_t(sizeof(Stored)));
-    // Less is over before it could be timed.
-    if (tile || p.width * std::int64_t(sizeof(Stored)) < 64 || double(p.work[p.rows]) * double(p.width) < 4e6) {
-        kernel.run(p);
-        return;
-    }
-    const Tuner::Size size{int(sizeof(Stored)), p.width, std::ilogb(double(p.x_rows)), p.threads,
-                           (p.column_map ? 2 : 0) + (p.listed ? 1 : 0)};
-    p.way = pattern.tuner().next(size);
-    const auto began = std::chrono::steady_clock::now();
-    kernel.run(p);
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - began;
-    pattern.tuner().settle(size, p.way, spent.count());
+    kernels(p.width * std::int64_t(sizeof(Stored))).run(p);
 }
 
 void product(const Pattern& pattern, const Array& x, const Array& out, bool accumulate, Offered weight,

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -309,14 +311,36 @@ std::int64_t chosen_tile(const Product<Stored, Summed, Index>& p) {
     return best;
 }
 
+// Features a slab, or 0: straight.
+template <class Stored, class Summed, class Index>
+std::int64_t slab_of(const Product<Stored, Summed, Index>& p) {
+    constexpr std::int64_t lanes = Sum<Stored>::lanes;
+    const std::int64_t tile = p.way.tile ? p.way.tile : chosen_tile(p);
+    return tile < 0 || tile >= p.width ? 0 : std::max(lanes, tile / lanes * lanes);
+}
+
+template <class Stored, class Summed, class Index>
+void go(const Product<Stored, Summed, Index>& p) {
+    const std::int64_t slab = slab_of(p);
+    if (slab) by_slabs(p, slab);
+    else straight(p);
+}
+
 template <class Stored, class Summed, class Index>
 void multiplied(const Product<Stored, Summed, Index>& p) {
     if (p.rows == 0 || p.width == 0) return;
-    constexpr std::int64_t lanes = Sum<Stored>::lanes;
-    const std::int64_t tile = p.way.tile ? p.way.tile : chosen_tile(p);
-    if (p.width < lanes) padded(p);
-    else if (tile < 0 || tile >= p.width) straight(p);
-    else by_slabs(p, std::max(lanes, tile / lanes * lanes));
+    if (p.width < Sum<Stored>::lanes) return padded(p);
+    // Less is over before it could be timed.
+    if (!p.tuner || double(p.work[p.rows]) * double(p.width) < 4e6) return go(p);
+    const Alike alike = !p.column_scale || p.column_map ? Alike::all : slab_of(p) ? Alike::slabs : Alike::straight;
+    const Tuner::Size size{int(sizeof(Stored)), p.width, std::ilogb(double(p.x_rows)), p.threads,
+                           (p.column_map ? 2 : 0) + (p.listed ? 1 : 0), alike};
+    Product<Stored, Summed, Index> tried = p;
+    tried.way = p.tuner->next(size);
+    const auto began = std::chrono::steady_clock::now();
+    go(tried);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - began;
+    p.tuner->settle(size, tried.way, spent.count());
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // The fastest way to a product, found out by going it.
 //
 // Which slabs and which prefetches are fastest depends on caches that nobody describes well enough (a share of
-// a socket's, in a virtual machine). A result is the same bits any way. So the first products of a size go one
-// way each, and the others go the one that took least.
+// a socket's, in a virtual machine). So the first products of a size go one way each, and the others go the one
+// that took least. Only ways that give the same bits are tried.
 #pragma once
 
 #include <algorithm>
@@ -22,17 +22,21 @@ struct Way {
     Prefetch prefetch = Prefetch::by_size;
 };
 
+// Ways that give the same bits: all, or where columns are scaled, either kind: a slab holds scaled numbers,
+// rounded, while an edge that goes straight rounds once.
+enum class Alike : int { all, straight, slabs };
+
 class Tuner {
 public:
     // What products must have in common to be compared: bytes a number, width, rows of x as a power of two
-    // (draws differ a little), threads, whether columns are absent or rows listed.
-    using Size = std::tuple<int, std::int64_t, int, int, int>;
+    // (draws differ a little), threads, whether columns are absent or rows listed, which ways are alike.
+    using Size = std::tuple<int, std::int64_t, int, int, int, Alike>;
 
     // The way to go now; `settle` takes the seconds it took.
     Way next(const Size& size) {
         const std::lock_guard<std::mutex> lock(mutex_);
         std::vector<Trial>& trials = trials_[size];
-        if (trials.empty()) trials = candidates(std::get<0>(size), std::get<1>(size));
+        if (trials.empty()) trials = candidates(std::get<0>(size), std::get<1>(size), std::get<5>(size));
         return trials[chosen(trials)].way;
     }
 
@@ -55,11 +59,12 @@ private:
     static constexpr int times = 2;               // a way is tried: once it may have been disturbed
     static constexpr double hopeless = 1.3;       // times the least so far: not tried again
 
-    static std::vector<Trial> candidates(int number_bytes, std::int64_t width) {
-        std::vector<Trial> made{{{}}};
-        for (Prefetch prefetch : {Prefetch::near, Prefetch::far}) made.push_back({{-1, prefetch}});
+    static std::vector<Trial> candidates(int number_bytes, std::int64_t width, Alike alike) {
+        std::vector<Trial> made{{{}}};  // by size first, which is one of the ways that are alike
+        if (alike != Alike::slabs)
+            for (Prefetch prefetch : {Prefetch::near, Prefetch::far}) made.push_back({{-1, prefetch}});
         for (int bytes : {64, 128, 256})
-            if (bytes / number_bytes < width)
+            if (alike != Alike::straight && bytes / number_bytes < width)
                 for (Prefetch prefetch : {Prefetch::none, Prefetch::near, Prefetch::far})
                     made.push_back({{bytes / number_bytes, prefetch}});
         return made;
