@@ -166,8 +166,13 @@ def train(
 ) -> Outcome:  # fmt: skip
     """Train from the given weights; every step sees the whole training graph."""
     network = DenseNetwork(recipe, weights, dtype)
+    return fitted(network, adjacency.to(dtype), x.to(dtype), y, train_mask)
+
+
+def fitted(network: DenseNetwork, adjacency: Tensor, x: Tensor, y: Tensor, train_mask: Tensor) -> Outcome:
+    """Train a network by its recipe."""
+    recipe = network.recipe
     optimizer = OPTIMIZERS[recipe.optimizer](network.learnt)
-    adjacency, x = adjacency.to(dtype), x.to(dtype)
     everyone, trained = torch.arange(x.shape[0]), torch.nonzero(train_mask).flatten()
     seen = trained if recipe.inductive else everyone
     rows = torch.nonzero(train_mask[seen]).flatten()

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import torch
-from oracle import OPTIMIZERS, DenseNetwork, Outcome, Recipe, aggregation, summed_loss
+from oracle import DenseNetwork, Outcome, Recipe, aggregation, fitted
 from torch import Tensor
 
 from gcnsys.kernels.dropout import DropoutKey
@@ -216,16 +216,4 @@ def replayed(
         Layer(mixing, there, part_of[seen], seen, choices, number) for number, there in enumerate(needed)
     ]
     network = ReplayedNetwork(recipe, weights, dtype, layers, side)
-    optimizer = OPTIMIZERS[recipe.optimizer](network.learnt)
-    rows = torch.nonzero(train_mask[seen]).flatten()
-    losses, gradients = [], []
-    for epoch in range(recipe.epochs):
-        logits = network(inside, x[seen], seen, epoch)
-        loss = summed_loss(recipe, logits[rows], y[seen][rows]) / int(train_mask.sum())
-        optimizer.zero_grad()
-        loss.backward()
-        losses.append(loss.detach())
-        gradients.append(torch.cat([value.grad.flatten() for value in network.learnt]))
-        optimizer.step()
-    with torch.no_grad():
-        return Outcome(torch.stack(losses), gradients, network(adjacency, x, torch.arange(x.shape[0]), None))
+    return fitted(network, adjacency, x, y, train_mask)

@@ -17,8 +17,10 @@ from gcnsys.errors import GcnsysError, InputError, PeerError
 from gcnsys.kernels.backend import core
 from gcnsys.nn import ModelSettings, build_model
 from gcnsys.partition import cut_dataset
+from gcnsys.runtime import PartBlock
 from gcnsys.runtime import rows as boundary_rows
 from gcnsys.runtime.choices import Choices
+from gcnsys.runtime.exchange import Exchange
 from gcnsys.runtime.rows import Draw, Uniform
 from gcnsys.runtime.smoothing import Running
 from gcnsys.testing.graphs import normal, seeds
@@ -295,3 +297,27 @@ def test_two_processes_train_by_any_method_and_say_what_crossed(tmp_path, argume
         total >= 30 * each
         for total, each in zip(summary["bytes_sent_total"], summary["bytes_sent_per_epoch"], strict=True)
     )
+
+
+def test_rows_that_never_arrived_are_zeros_beside_averages_too():
+    """Not 0 times the inverse of nothing."""
+    made = small("directed")
+    shares = cut_dataset(made.dataset, assigned(made, "random", 2), 2)
+    choices = Choices(rows="uniform", rate=0.3, schedule="pipeline", smoothing="both")
+
+    def body(comm):
+        graph = shares[comm.rank].whole
+        exchange = Exchange(graph, comm, choices)
+        block = PartBlock(graph, comm).through(exchange)
+        x = torch.ones(graph.num_inner, 2, requires_grad=True)
+        for epoch in range(3):
+            exchange.begin(epoch)
+            rows = block.gather(x)
+            rows.sum().backward()
+        exchange.settle()
+        return rows.detach()[graph.num_inner :], x.grad
+
+    for halo, grad in run_ranks(2, body):
+        assert 0 < int((halo == 0).sum()) < halo.numel()
+        assert torch.allclose(halo[halo != 0], torch.ones(()))
+        assert bool(grad.isfinite().all())

@@ -92,7 +92,7 @@ def on_ranks(drawn: Drawn, body, schedule="sync"):
     def on_rank(comm):
         part = parts[comm.rank]
         exchange = Exchange(part, comm, Choices(schedule=schedule))
-        return body(PartBlock(part, comm, exchange=exchange), part.inner_ids)
+        return body(PartBlock(part, comm).through(exchange), part.inner_ids)
 
     return run_ranks(drawn.num_parts, on_rank, timeout=10)
 

@@ -41,10 +41,11 @@ class RowSelection:
         """
         if native_for(taken) is not None:
             return self._matrix.flipped.times(taken, out, column_scale=scale, column_map=place)
-        present = None if place is None else torch.nonzero(place >= 0).flatten()
-        if present is not None and place is not None:
-            taken = taken[place[present]]
+        rows = self.rows
+        if place is not None:
+            present = torch.nonzero(place >= 0).flatten()
+            rows, taken = rows[present], taken[place[present]]
+            scale = None if scale is None else scale[present]
         if scale is not None:
-            taken = taken * (scale if present is None else scale[present]).to(taken)[:, None]
-        rows = self.rows if present is None else self.rows[present]
+            taken = taken * scale.to(taken)[:, None]
         return out.index_add_(0, rows, taken)

@@ -13,6 +13,7 @@ probabilities, 0 for rows that were not drawn.
 
 import copy
 import logging
+from functools import cache
 from typing import Any, Self
 
 import torch
@@ -38,19 +39,17 @@ class PartBlock(ScaledBlock):
         graph: this rank's share.
         comm: the ranks that hold the other shares, in the order of the parts.
         device: of the rows that will come; None: the CPU.
-        exchange: how boundary rows cross; None: exactly, and waited for at once.
+
+    Boundary rows cross exactly and are waited for at once; :meth:`through` has them cross in another way.
     """
 
-    def __init__(
-        self, graph: PartGraph, comm: Comm, device: torch.device | None = None, *,
-        exchange: Exchange | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, graph: PartGraph, comm: Comm, device: torch.device | None = None) -> None:
         in_weight = graph.inner.row_sums() + graph.halo.row_sums()
         ids = graph.inner_ids.to(device)
         computed = ids[: graph.inner.num_rows]
         super().__init__(ids, computed, in_weight, graph.degrees, graph.halo_degrees)
         self.graph, self.plan, self.comm = graph, graph.plan, comm
-        self.exchange = exchange or Exchange(graph, comm, device=device)
+        self.exchange = Exchange(graph, comm, device=device)
         self.boundary = RowSelection(graph.plan.send_rows.to(device), graph.num_inner)
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
         self.halo = Matrix(graph.halo)
@@ -67,8 +66,6 @@ class PartBlock(ScaledBlock):
 
     def gather(self, x: Tensor) -> Tensor:
         """Own rows, then halo rows; those that were not drawn are 0, and none is scaled."""
-        if self.exchange.drawer.sampler is not None:
-            _tell_about_draws()
         halo: Tensor = _Exchanged.apply(x, self)
         return torch.cat([x, halo])
 
@@ -84,17 +81,12 @@ class PartBlock(ScaledBlock):
         return lanes
 
 
-_told = False
-
-
+@cache
 def _tell_about_draws() -> None:
-    global _told
-    if not _told:
-        _told = True
-        log.warning(
-            "a layer gathers halo rows of which only some were drawn: it sees zeros for the others and "
-            "no inverse inclusion probabilities, so what it computes is not unbiased"
-        )
+    log.warning(
+        "a layer gathers halo rows of which only some were drawn: it sees zeros for the others and "
+        "no inverse inclusion probabilities, so what it computes is not unbiased"
+    )
 
 
 class _ExchangedSum(torch.autograd.Function):
@@ -150,9 +142,8 @@ class _Exchanged(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        block, positions = ctx.block, ctx.crossing.arriving.positions
-        rows = grads[0] if positions is None else grads[0][positions]
-        block.exchange.send_back(ctx.lanes, ctx.crossing, rows)
+        block = ctx.block
+        block.exchange.send_back(ctx.lanes, ctx.crossing, ctx.crossing.arriving.of(grads[0]))
         returned = ctx.lanes.gradients.arrive()
         out = grads[0].new_zeros(ctx.shape)
         return _added_back(block, returned, out, returned.correction), None
@@ -168,6 +159,7 @@ def _added_back(block: PartBlock, returned: Arrival, out: Tensor, scale: Tensor 
 def _spread(arrival: Arrival, share: Share) -> Tensor:
     rows, factor = arrival.rows, arrival.correction
     if share.positions is not None:
+        _tell_about_draws()
         rows = rows.new_zeros(share.total, rows.shape[1]).index_copy_(0, share.positions, rows)
     return rows if factor is None else rows * factor.to(rows)[:, None]
 

@@ -6,16 +6,12 @@ import torch
 from torch import Tensor
 
 from gcnsys.kernels.dropout import DropoutKey
-from gcnsys.kernels.quantize import Bits, dequantize, quantize, wire_bytes
+from gcnsys.kernels.quantize import Bits, dequantize, quantize
 from gcnsys.registry import unknown
 
 
 class Codec(Protocol):
     """Rows ``[n, F]`` to what is sent and back; the expectation of what comes out is what went in."""
-
-    def row_bytes(self, width: int, dtype: torch.dtype) -> int:
-        """Bytes a row of so many numbers takes on the wire."""
-        ...
 
     def encode(self, rows: Tensor, key: DropoutKey, ids: Tensor) -> Tensor:
         """What is sent, a row each.
@@ -35,9 +31,6 @@ class Codec(Protocol):
 class Exact:
     """Rows as they are, in the type that the model computes in."""
 
-    def row_bytes(self, width: int, dtype: torch.dtype) -> int:
-        return width * dtype.itemsize
-
     def encode(self, rows: Tensor, key: DropoutKey, ids: Tensor) -> Tensor:
         return rows
 
@@ -50,9 +43,6 @@ class Rounded:
 
     def __init__(self, bits: Bits) -> None:
         self.bits: Bits = bits
-
-    def row_bytes(self, width: int, dtype: torch.dtype) -> int:
-        return wire_bytes(width, self.bits)
 
     def encode(self, rows: Tensor, key: DropoutKey, ids: Tensor) -> Tensor:
         return quantize(rows, key, ids, self.bits)

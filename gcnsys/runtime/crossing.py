@@ -39,6 +39,10 @@ class Share:
     def size(self) -> int:
         return sum(self.counts)
 
+    def of(self, rows: Tensor) -> Tensor:
+        """Those of n rows that cross, ``[k, ...]``."""
+        return rows if self.positions is None else rows[self.positions]
+
     @cached_property
     def place(self) -> Tensor | None:
         """``[n]`` int64, which of the k rows each one is, -1 where it is absent; None: row i is row i."""

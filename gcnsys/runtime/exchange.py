@@ -60,8 +60,8 @@ class Exchange:
         self.graph, self.comm, self.choices = graph, comm, choices or Choices()
         self.drawer = drawer or Drawer(graph, self.choices.rows, self.choices.sampler(), device)
         self.layer, self.keep, self.epoch = layer, keep, 0
-        self._inner_ids, self._halo_ids = graph.inner_ids.to(device), graph.halo_ids.to(device)
-        self._send_rows = graph.plan.send_rows.to(device)
+        self._boundary_ids = graph.inner_ids[graph.plan.send_rows].to(device)
+        self._halo_ids = graph.halo_ids.to(device)
         self._lanes: list[tuple[Lane, Lane]] = []
         self._uses = [0, 0]
 
@@ -88,7 +88,8 @@ class Exchange:
     def send(self, lanes: Lanes, rows: Tensor) -> None:
         """Boundary rows, ``[b, F]`` in the order of :meth:`positions`, leave for the halos they lie in."""
         crossing = self.drawer.at(self.occasion)
-        lanes.features.depart(rows, crossing, self._key(lanes), self._sent_ids(crossing.sent.positions))
+        ids = crossing.sent.of(self._boundary_ids)
+        lanes.features.depart(rows, crossing, self._key(lanes), ids)
 
     def positions(self) -> Tensor | None:
         """Which boundary rows leave now, ``[b]``; None: all."""
@@ -96,8 +97,7 @@ class Exchange:
 
     def send_back(self, lanes: Lanes, crossing: Crossing, rows: Tensor) -> None:
         """Gradients of the halo rows of a draw, ``[a, F]``, leave for the owners."""
-        arriving = crossing.arriving.positions
-        ids = self._halo_ids if arriving is None else self._halo_ids[arriving]
+        ids = crossing.arriving.of(self._halo_ids)
         lanes.gradients.depart(rows, crossing, self._key(lanes, back=True), ids)
 
     @property
@@ -117,10 +117,6 @@ class Exchange:
             for lane in pair:
                 lane.rehearse()
 
-    def _sent_ids(self, positions: Tensor | None) -> Tensor:
-        rows = self._send_rows if positions is None else self._send_rows[positions]
-        return self._inner_ids[rows]
-
     def _key(self, lanes: Lanes, *, back: bool = False) -> DropoutKey:
         # Copies of a row on several ranks have gradients of their own: they are rounded apart.
         sender = self.comm.rank + 1 if back else 0
@@ -130,7 +126,7 @@ class Exchange:
     def _lane(self, *, back: bool) -> Lane:
         choices = self.choices
         smooths = choices.smooths_gradients if back else choices.smooths_features
-        rows = self._send_rows.numel() if back else self._halo_ids.numel()
+        rows = (self._boundary_ids if back else self._halo_ids).numel()
         return Lane(
             self.comm, codec(choices.codec), back=back, at_once=choices.schedule == "sync",
             lag=choices.staleness if choices.pipelined else 0, start=choices.first_epoch,

@@ -44,14 +44,12 @@ class Passage:
     """What one departure cost this rank.
 
     Attributes:
-        back: gradients, not features.
         sent_bytes: payload.
         waited_seconds: for rows, in calls and in waiting.
         beside_seconds: of the work that can run while rows are under way.
     """
 
-    back: bool
-    sent_bytes: int
+    sent_bytes: int = 0
     waited_seconds: float = 0.0
     beside_seconds: float = 0.0
 
@@ -84,7 +82,7 @@ class Lane:
     ) -> None:  # fmt: skip
         self.comm, self.codec, self.back, self.at_once = comm, codec, back, at_once
         self.lag, self.start, self.smoothed, self.keep = lag, start, smoothed, keep
-        self.passage = Passage(back, 0)
+        self.passage = Passage()
         self.under_way: deque[_UnderWay] = deque()
         self._due: Arrival | None = None
         self._last: tuple[Share, Share, Tensor] | None = None
@@ -99,7 +97,7 @@ class Lane:
             ids: ``[k]`` global ids of the rows.
         """
         leaving, arriving = self._ends(crossing)
-        self.passage = Passage(self.back, 0)
+        self.passage = Passage()
         if self.lag and len(self.under_way) == self.lag:
             self._due = self._used(self.under_way.popleft())
         with self._waiting():

@@ -26,7 +26,7 @@ from gcnsys.registry import unknown
 from gcnsys.runtime.choices import Choices, DrawsPer, Schedule, Smoothing, SmoothingStart
 from gcnsys.runtime.lane import Start
 from gcnsys.runtime.process import Device
-from gcnsys.train.method import resolved
+from gcnsys.train.method import EXCHANGE, resolved
 from gcnsys.train.view import FirstHopChoice, PruneChoice
 
 
@@ -138,12 +138,8 @@ class RunConfig(BaseModel):
 
     def choices(self) -> Choices:
         """How boundary rows cross."""
-        names = ("rate", "draws_per", "staleness", "first_epoch", "gamma", "smoothing_start")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return Choices(
-            rows=self.rows, schedule=self.schedule, codec=self.codec, smoothing=self.smoothing,
-            seed=self.seed, **given,
-        )  # fmt: skip
+        given = {name: getattr(self, name) for name in EXCHANGE if getattr(self, name) is not None}
+        return Choices(**given, seed=self.seed)
 
     def cutting(self) -> Cutting:
         """How a dataset is cut where ``data`` is not cut yet."""

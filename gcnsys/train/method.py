@@ -12,33 +12,30 @@ from gcnsys.registry import unknown
 
 CUSTOM = "custom"
 
-METHODS: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
-    "vanilla": (
-        "every boundary row, every epoch, exactly",
-        {"rows": ("all",), "schedule": ("sync", "overlap"), "codec": ("fp32",), "smoothing": ("off",)},
-    ),
-    "bns": ("boundary-node sampling: a share of the rows, drawn anew each epoch", {"rows": ("uniform",)}),
-    "pipegcn": ("rows of one epoch ago", {"schedule": ("pipeline",), "smoothing": ("off",)}),
-    "pipegcn-f": ("the same, features averaged", {"schedule": ("pipeline",), "smoothing": ("features",)}),
-    "pipegcn-g": ("the same, gradients averaged", {"schedule": ("pipeline",), "smoothing": ("gradients",)}),
-    "pipegcn-gf": ("the same, both averaged", {"schedule": ("pipeline",), "smoothing": ("both",)}),
-    CUSTOM: ("parts chosen one by one", {}),
+METHODS: dict[str, dict[str, tuple[str, ...]]] = {
+    "vanilla": {"rows": ("all",), "schedule": ("sync", "overlap"), "codec": ("fp32",), "smoothing": ("off",)},
+    "bns": {"rows": ("uniform",)},
+    "pipegcn": {"schedule": ("pipeline",), "smoothing": ("off",)},
+    "pipegcn-f": {"schedule": ("pipeline",), "smoothing": ("features",)},
+    "pipegcn-g": {"schedule": ("pipeline",), "smoothing": ("gradients",)},
+    "pipegcn-gf": {"schedule": ("pipeline",), "smoothing": ("both",)},
+    CUSTOM: {},
 }
-"""A method's description and the values it admits for each part, the usual one first."""
+"""The values a method admits for each part that it fixes, the usual one first."""
 
 PLAIN = {"rows": "all", "schedule": "sync", "codec": "fp32", "smoothing": "off"}
 """Parts that nobody has chosen."""
 
-DEPENDENT: dict[str, tuple[str, Any]] = {
-    "rate": ("rows that are drawn, such as method = bns", 0.1),
-    "draws_per": ("rows that are drawn, such as method = bns", "epoch"),
-    "staleness": ("schedule = pipeline", 1),
-    "first_epoch": ("schedule = pipeline", "exact"),
-    "gamma": ("smoothing, such as method = pipegcn-gf", 0.95),
-    "smoothing_start": ("smoothing, such as method = pipegcn-gf", "corrected"),
-}
-"""Settings that mean something beside some parts alone: what they need, and their default there."""
+_DRAWN = "rows that are drawn, such as method = bns"
+_PIPELINED = "schedule = pipeline"
+_AVERAGED = "smoothing, such as method = pipegcn-gf"
 
+DEPENDENT: dict[str, tuple[str, Any]] = {
+    "rate": (_DRAWN, 0.1), "draws_per": (_DRAWN, "epoch"),
+    "staleness": (_PIPELINED, 1), "first_epoch": (_PIPELINED, "exact"),
+    "gamma": (_AVERAGED, 0.95), "smoothing_start": (_AVERAGED, "corrected"),
+}  # fmt: skip
+"""Settings that mean something beside some parts alone: what they need, and their default there."""
 
 EXCHANGE = (*PLAIN, *DEPENDENT)
 """All settings of the exchange."""
@@ -54,11 +51,11 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     method = found.get("method")
     if method is None:
         parts = {**PLAIN, **{key: found[key] for key in PLAIN if key in found}}
-        exact = all(parts[key] in allowed for key, allowed in METHODS["vanilla"][1].items())
+        exact = all(parts[key] in allowed for key, allowed in METHODS["vanilla"].items())
         method = "vanilla" if exact else CUSTOM
     if method not in METHODS:
         raise unknown("method", str(method), METHODS)
-    for key, allowed in METHODS[method][1].items():
+    for key, allowed in METHODS[method].items():
         if found.setdefault(key, allowed[0]) not in allowed:
             raise InputError(
                 f"method = {method} means {key} = {' or '.join(allowed)}, not {found[key]}: drop one of the "
@@ -66,13 +63,11 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
             )
     found = {**PLAIN, **found, "method": method}
     meant = {
-        "rate": found["rows"] not in ("all", "none"), "staleness": found["schedule"] == "pipeline",
-        "gamma": found["smoothing"] != "off",
+        _DRAWN: found["rows"] not in ("all", "none"), _PIPELINED: found["schedule"] == "pipeline",
+        _AVERAGED: found["smoothing"] != "off",
     }  # fmt: skip
-    meant["draws_per"], meant["first_epoch"] = meant["rate"], meant["staleness"]
-    meant["smoothing_start"] = meant["gamma"]
     for key, (needed, default) in DEPENDENT.items():
-        if meant[key]:
+        if meant[needed]:
             found.setdefault(key, default)
         elif key in found:
             raise InputError(f"{key} = {found[key]} has no meaning without {needed}: add that or drop {key}")

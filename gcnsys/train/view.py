@@ -120,17 +120,18 @@ def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, 
     drawers: list[Drawer] = []
     blocks: list[Block] = []
     with comm.agreed():
+        sampler = choices.sampler()
         for layer, block in enumerate(view.blocks):
             assert isinstance(block, PartBlock)
             # Where a rank needs the same of two layers, it makes one draw for both.
             again = layer > 0 and drawers[-1].graph is block.graph
-            drawer = drawers[-1] if again else Drawer(block.graph, choices.rows, choices.sampler(), device)
+            drawer = drawers[-1] if again else Drawer(block.graph, choices.rows, sampler, device)
             drawers.append(drawer)
             exchange = Exchange(
                 block.graph, comm, choices, drawer=drawer, layer=layer, device=device, keep=keep
             )
             blocks.append(block.through(exchange))
-    if choices.sampler() is not None:
+    if sampler is not None:
         layers = range(len(view.blocks)) if choices.draws_per == "layer" else range(1)
         occasions = [Occasion(choices.seed, epoch, layer) for epoch in range(3) for layer in layers]
         agree_on_draws(drawers, occasions, comm)

@@ -75,9 +75,11 @@ void activation_gradient(const Array& x, const Array& grad, const Array& out, Of
     });
 }
 
-std::int64_t wire_bytes(std::int64_t width, int bits) {
+// Encoded rows, in memory that fits the numbers.
+std::uint8_t* wire_of(const Array& wire, std::int64_t rows, std::int64_t width, int bits) {
     if (bits != 8 && bits != 16) refuse("bits must be 8 or 16");
-    return bits == 8 ? width + 4 : 2 * width;
+    std::int64_t bytes = wire_bytes(width, bits);
+    return packed<std::uint8_t>(wire, rows, bytes, "wire");
 }
 
 void quantize(const Array& x, const Array& wire, const Array& a, const Array& b, int bits, int threads) {
@@ -86,8 +88,7 @@ void quantize(const Array& x, const Array& wire, const Array& a, const Array& b,
         Quantize<Stored> q{};
         q.rows = std::int64_t(x.ndim() == 2 ? x.shape(0) : 0), q.width = -1;
         q.x = packed<Stored>(x, q.rows, q.width, "x");
-        std::int64_t bytes = wire_bytes(q.width, bits);
-        q.wire = packed<std::uint8_t>(wire, q.rows, bytes, "wire");
+        q.wire = wire_of(wire, q.rows, q.width, bits);
         q.a = vector<std::int32_t>(a, q.rows, "a");
         q.b = vector<std::int32_t>(b, q.rows, "b");
         q.bits = bits, q.threads = threads < 1 ? 1 : threads;
@@ -102,8 +103,7 @@ void dequantize(const Array& wire, const Array& out, int bits, int threads) {
         Dequantize<Stored> q{};
         q.rows = std::int64_t(out.ndim() == 2 ? out.shape(0) : 0), q.width = -1;
         q.out = packed<Stored>(out, q.rows, q.width, "out");
-        std::int64_t bytes = wire_bytes(q.width, bits);
-        q.wire = packed<std::uint8_t>(wire, q.rows, bytes, "wire");
+        q.wire = wire_of(wire, q.rows, q.width, bits);
         q.bits = bits, q.threads = threads < 1 ? 1 : threads;
         nb::gil_scoped_release unlocked;
         kernels().run(q);

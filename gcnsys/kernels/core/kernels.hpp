@@ -84,6 +84,8 @@ struct ActivationGradient {
 
 // Rows in `bits` = 8 or 16 bits a number, rounded up or down by a hash of row and feature, so that the
 // expectation is exact; gcnsys/kernels/quantize.py says how. 8 bits: the row's scale, a float, follows.
+inline std::int64_t wire_bytes(std::int64_t width, int bits) { return bits == 8 ? width + 4 : 2 * width; }
+
 template <class Stored>
 struct Quantize {
     std::int64_t rows, width;

@@ -62,7 +62,7 @@ void to_16(const Stored* x, std::int64_t width, std::uint32_t a, std::uint32_t b
 
 template <class Stored>
 void quantized(const Quantize<Stored>& q) {
-    const std::int64_t bytes = q.bits == 8 ? q.width + 4 : 2 * q.width;
+    const std::int64_t bytes = wire_bytes(q.width, q.bits);
 #pragma omp parallel for schedule(static) num_threads(q.threads)
     for (std::int64_t row = 0; row < q.rows; ++row) {
         const Stored* x = q.x + row * q.width;
@@ -75,7 +75,7 @@ void quantized(const Quantize<Stored>& q) {
 template <class Stored>
 void dequantized(const Dequantize<Stored>& q) {
     using Number = decltype(widened(Stored()));
-    const std::int64_t bytes = q.bits == 8 ? q.width + 4 : 2 * q.width;
+    const std::int64_t bytes = wire_bytes(q.width, q.bits);
 #pragma omp parallel for schedule(static) num_threads(q.threads)
     for (std::int64_t row = 0; row < q.rows; ++row) {
         const std::uint8_t* wire = q.wire + row * bytes;
