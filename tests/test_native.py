@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,14 @@ def deviation(found, expected):
     index=st.sampled_from([torch.int32, torch.int64]),
     weighted=st.booleans(),
     tile=st.sampled_from([-1, 0, 16, 32, 64]),
+    block_bytes=st.sampled_from([0, 150, 400, 1000]),
     accumulate=st.booleans(),
     diagonals=st.booleans(),
     threads=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_a_product_is_the_dense_one(
-    rows, cols, edges, width, stored, index, weighted, tile, accumulate, diagonals, threads, seed
+    rows, cols, edges, width, stored, index, weighted, tile, block_bytes, accumulate, diagonals, threads, seed
 ):
     csr = sparse(rows, cols, edges if rows else 0, seed, weighted=weighted, dtype=index)
     generator = torch.Generator().manual_seed(seed)
@@ -69,7 +71,7 @@ def test_a_product_is_the_dense_one(
     out = start.clone() if accumulate else torch.full_like(start, torch.nan)
     weight = None if csr.weight is None else csr.weight.to(wide)
     core.Pattern(csr.indptr, csr.indices, cols).product(
-        x, out, accumulate, weight, *scales, None, threads, tile
+        x, out, accumulate, weight, *scales, None, threads, tile, block_bytes=block_bytes
     )
     expected = dense(csr) @ (x.double() if scales[1] is None else x.double() * scales[1].double()[:, None])
     if scales[0] is not None:
@@ -91,6 +93,30 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(tile, width):
         pattern.product(x, out, False, weight, None, None, None, threads, tile)
         results.append(out)
     assert all(torch.equal(results[0], other) for other in results)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("stored", list(TOLERANCE))
+@pytest.mark.parametrize("width", [41, 64, 131])
+def test_the_bits_do_not_depend_on_the_way(width, stored, weighted, accumulate, descending, listed):
+    csr = sparse(300, 200, 9_000, 1, weighted=weighted)
+    indices = csr.indices.clone()
+    for begin, end in pairwise(csr.indptr.tolist() if descending else []):
+        indices[begin:end] = indices[begin:end].flip(0)
+    rows = torch.randint(0, 300, (70,)) if listed else None
+    weight = csr.weight.to(backend.summed(stored)) if weighted else None
+    x, start = torch.randn(200, width).to(stored), torch.randn(70 if listed else 300, width).to(stored)
+    pattern, found = core.Pattern(csr.indptr, indices, 200), []
+    for tile, block_bytes in [(-1, 0), (16, 0), (64, 0), (16, 2000), (32, 5000), (64, 20_000)]:
+        out = start.clone()
+        pattern.product(
+            x, out, accumulate, weight, threads=2, tile=tile, rows=rows, block_bytes=block_bytes
+        )  # fmt: skip
+        found.append(out)
+    assert all(torch.equal(found[0], other) for other in found[1:])
 
 
 @pytest.mark.parametrize("tile", [-1, 0, 16, 64])

@@ -38,6 +38,7 @@ def product(core, rng):
         "accumulate": bool(rng.integers(2)),
         "threads": int(rng.integers(1, 4)),
         "tile": int(rng.choice([-1, 0, 16, 64])),
+        "block_bytes": int(rng.choice([0, 200, 2000])),
     }
 
     def call(a):

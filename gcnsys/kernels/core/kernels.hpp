@@ -24,6 +24,7 @@ struct Product {
     const Index* indices;          // [E]
     const std::int64_t* listed;    // [R] the row of the pattern that each row is, or null: itself
     const std::int64_t* work;      // [R + 1] edges of the rows before each one; `indptr` if nothing is listed
+    bool ascending;                // whether the columns of each row ascend
     double far;                    // share of the edges whose column was not used shortly before
     double present;                // share of the columns that are present
     const Summed* weight;          // [E], or null: 1

@@ -11,7 +11,8 @@ namespace {
 template <class Stored, class Summed, class Index>
 void multiply(const Pattern& pattern, const Index* indices, const Array& x, const Array& out, bool accumulate,
               const Offered& weight, const Offered& row_scale, const Offered& column_scale,
-              const Offered& column_map, const Offered& listed, int threads, int tile) {
+              const Offered& column_map, const Offered& listed, int threads, int tile,
+              std::int64_t block_bytes) {
     const Listed list(pattern, listed);
     const std::int64_t rows = list.rows(), cols = pattern.cols();
     Product<Stored, Summed, Index> p{};
@@ -25,6 +26,7 @@ void multiply(const Pattern& pattern, const Index* indices, const Array& x, cons
     p.indices = indices;
     p.listed = list.numbers();
     p.work = list.work();
+    p.ascending = pattern.ascending();
     p.far = pattern.far();
     p.present = 1;
     p.weight = vector<Summed>(weight, pattern.edges(), "weight");
@@ -51,17 +53,19 @@ void multiply(const Pattern& pattern, const Index* indices, const Array& x, cons
     p.accumulate = accumulate;
     p.threads = threads < 1 ? 1 : threads;
     p.way.tile = tile;
+    p.way.block_bytes = block_bytes;
     p.tuner = tile ? nullptr : &pattern.tuner();
     nb::gil_scoped_release unlocked;
     kernels(p.width * std::int64_t(sizeof(Stored))).run(p);
 }
 
 void product(const Pattern& pattern, const Array& x, const Array& out, bool accumulate, Offered weight,
-             Offered row_scale, Offered column_scale, Offered column_map, int threads, int tile, Offered rows) {
+             Offered row_scale, Offered column_scale, Offered column_map, int threads, int tile, Offered rows,
+             std::int64_t block_bytes) {
     pattern.with_indices([&](auto indices) {
         by_dtype(x, [&](auto stored, auto summed) {
             multiply<decltype(stored), decltype(summed)>(pattern, indices, x, out, accumulate, weight, row_scale,
-                                                         column_scale, column_map, rows, threads, tile);
+                                                         column_scale, column_map, rows, threads, tile, block_bytes);
         });
     });
 }
@@ -79,7 +83,8 @@ NB_MODULE(_core, m) {
         .def("product", &product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate") = false,
              nb::arg("weight") = nb::none(), nb::arg("row_scale") = nb::none(),
              nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(),
-             nb::arg("threads") = 1, nb::arg("tile") = 0, nb::arg("rows") = nb::none());
+             nb::arg("threads") = 1, nb::arg("tile") = 0, nb::arg("rows") = nb::none(),
+             nb::arg("block_bytes") = 0);
     bind_attention(pattern);
     bind_rows(m);
     m.def("keep_freed_memory", &keep_freed_memory);

@@ -3,6 +3,7 @@
 
 #include "arrays.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -33,6 +34,7 @@ public:
     std::int64_t rows() const { return rows_; }
     std::int64_t cols() const { return cols_; }
     std::int64_t edges() const { return edges_; }
+    bool ascending() const { return ascending_; }
     double far() const { return edges_ ? double(far_) / double(edges_) : 0; }
     const std::int64_t* offsets() const { return static_cast<const std::int64_t*>(indptr_.data()); }
 
@@ -59,10 +61,13 @@ private:
             far_ += stretch - seen[std::size_t(indices[edge])] > 2;
             seen[std::size_t(indices[edge])] = stretch;
         }
+        for (std::int64_t row = 0; row < rows_ && ascending_; ++row)
+            ascending_ = std::is_sorted(indices + offsets()[row], indices + offsets()[row + 1]);
     }
 
     Array indptr_, indices_;
     std::int64_t rows_ = 0, cols_ = 0, edges_ = 0, far_ = 0;
+    bool ascending_ = true;
     std::unique_ptr<Tuner> tuner_ = std::make_unique<Tuner>();
 };
 

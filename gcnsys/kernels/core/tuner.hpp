@@ -5,6 +5,8 @@
 // that took least. Only ways that give the same bits are tried.
 #pragma once
 
+#include "workspace.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -20,6 +22,11 @@ enum class Prefetch : int { by_size, none, near, far };
 struct Way {
     int tile = 0;  // features a slab; 0: by size; negative: straight from x
     Prefetch prefetch = Prefetch::by_size;
+    std::int64_t block_bytes = 0;  // of a slab that are gathered from before the others; 0: all
+
+    bool operator==(const Way& other) const {
+        return tile == other.tile && prefetch == other.prefetch && block_bytes == other.block_bytes;
+    }
 };
 
 // Ways that give the same bits: all, or where columns are scaled, either kind: a slab holds scaled numbers,
@@ -29,21 +36,21 @@ enum class Alike : int { all, straight, slabs };
 class Tuner {
 public:
     // What products must have in common to be compared: bytes a number, width, rows of x as a power of two
-    // (draws differ a little), threads, whether columns are absent or rows listed, which ways are alike.
+    // (draws differ a little), threads, whether columns are absent (2) or rows listed (1), which ways are alike.
     using Size = std::tuple<int, std::int64_t, int, int, int, Alike>;
 
     // The way to go now; `settle` takes the seconds it took.
     Way next(const Size& size) {
         const std::lock_guard<std::mutex> lock(mutex_);
         std::vector<Trial>& trials = trials_[size];
-        if (trials.empty()) trials = candidates(std::get<0>(size), std::get<1>(size), std::get<5>(size));
+        if (trials.empty()) trials = candidates(size);
         return trials[chosen(trials)].way;
     }
 
     void settle(const Size& size, const Way& way, double seconds) {
         const std::lock_guard<std::mutex> lock(mutex_);
         for (Trial& trial : trials_[size])
-            if (trial.way.tile == way.tile && trial.way.prefetch == way.prefetch) {
+            if (trial.way == way) {
                 trial.least = trial.count ? std::min(trial.least, seconds) : seconds;
                 ++trial.count;
             }
@@ -59,7 +66,8 @@ private:
     static constexpr int times = 2;               // a way is tried: once it may have been disturbed
     static constexpr double hopeless = 1.3;       // times the least so far: not tried again
 
-    static std::vector<Trial> candidates(int number_bytes, std::int64_t width, Alike alike) {
+    static std::vector<Trial> candidates(const Size& size) {
+        const auto [number_bytes, width, rows, threads, parts, alike] = size;
         std::vector<Trial> made{{{}}};  // by size first, which is one of the ways that are alike
         if (alike != Alike::slabs)
             for (Prefetch prefetch : {Prefetch::near, Prefetch::far}) made.push_back({{-1, prefetch}});
@@ -67,6 +75,11 @@ private:
             if (alike != Alike::straight && bytes / number_bytes < width)
                 for (Prefetch prefetch : {Prefetch::none, Prefetch::near, Prefetch::far})
                     made.push_back({{bytes / number_bytes, prefetch}});
+        // Blocks pay where a slab is larger than a core's own cache and there is a slab for each thread.
+        const std::int64_t own = std::int64_t(own_cache_bytes()), row = width * number_bytes;
+        for (std::int64_t bytes : {128, 256})
+            if (alike != Alike::straight && !(parts & 2) && row > bytes && row >= bytes * threads && bytes << rows > own)
+                made.push_back({{int(bytes) / number_bytes, Prefetch::none, own / 4 * 3}});
         return made;
     }
 

@@ -61,6 +61,9 @@ struct Sum {
     void add(const Stored* from, Stored factor) { v += load(from) * factor; }
     void scale(Stored factor) { v *= factor; }
     void store_to(Stored* to) const { store(v, to); }
+    // Put aside and taken up again, in the wide type.
+    void keep(Stored* to) const { store(v, to); }
+    void resume(const Stored* from) { v = load(from); }
 };
 
 // Numbers at even and odd places are kept apart: each word of two widens by a shift and by a mask.
@@ -82,6 +85,8 @@ struct Sum<bfloat16> {
         const Words words = rounded(even) >> 16 | (rounded(odd) & 0xffff0000u);
         std::memcpy(to, &words, sizeof words);
     }
+    void keep(float* to) const { store(even, to), store(odd, to + lanes / 2); }
+    void resume(const float* from) { even = load(from), odd = load(from + lanes / 2); }
 
 private:
     static Words rounded(Lanes<float> v) {

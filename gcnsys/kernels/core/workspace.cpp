@@ -91,10 +91,15 @@ std::size_t cache_bytes(int index, std::size_t otherwise_kibibytes) {
 
 }  // namespace
 
+std::size_t own_cache_bytes() {
+    static const std::size_t bytes = cache_bytes(2, 1024);
+    return bytes;
+}
+
 std::size_t last_cache_bytes() {
     // A third cache that dozens of cores share over a mesh is far away and mostly somebody else's: measured with
     // one of 260 MiB beside 2 MiB of one's own, rows came as if it had 32 times the latter.
-    static const std::size_t bytes = std::min(cache_bytes(3, 32768), 32 * cache_bytes(2, 1024));
+    static const std::size_t bytes = std::min(cache_bytes(3, 32768), 32 * own_cache_bytes());
     return bytes;
 }
 

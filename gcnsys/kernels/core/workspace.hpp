@@ -28,6 +28,9 @@ private:
 // has no such setting.
 bool keep_freed_memory();
 
+// Of the largest cache that a core has to itself.
+std::size_t own_cache_bytes();
+
 // Of the cache that cores share; what processors of today have where the system does not tell.
 std::size_t last_cache_bytes();
 
