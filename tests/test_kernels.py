@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, toy
-from gcnsys.kernels import DropoutKey, LocalBlock, Matrix, SparseRows, backend, keyed_dropout
+from gcnsys.kernels import DropoutKey, LocalBlock, Mask, Matrix, SparseRows, backend, keyed_dropout
 from gcnsys.kernels.block import Degrees
 from gcnsys.kernels.dropout import row_words
 from gcnsys.kernels.rows import RowSelection
@@ -497,17 +497,19 @@ def sparse_rows(draw):
 @given(sparse_rows(), keys, rates)
 def test_stored_entries_are_dropped_as_dense_ones_are(x, key, rate):
     ids = torch.arange(x.shape[0]) * 3
-    assert torch.equal(x.dropped(key, ids, rate).to_dense(), keyed_dropout(x.to_dense(), key, ids, rate))
+    assert torch.equal(
+        x.dropped(Mask(key, ids, rate)).to_dense(), keyed_dropout(x.to_dense(), key, ids, rate)
+    )
 
 
 def test_sparse_rows_at_rate_0_are_handed_on():
     x = SparseRows.from_csr(toy.house().adjacency)
-    assert x.dropped(KEY, torch.arange(5), 0.0) is x
+    assert x.dropped(Mask(KEY, torch.arange(5), 0.0)) is x
 
 
 def test_dropping_sparse_rows_leaves_them_as_they_were():
     x = SparseRows.from_csr(toy.house().adjacency)
-    x.dropped(KEY, torch.arange(5), 0.5)
+    x.dropped(Mask(KEY, torch.arange(5), 0.5))
     assert x.values.eq(1).all()
 
 
@@ -540,7 +542,7 @@ def test_the_gradient_of_a_sparse_product_is_the_dense_one(x, seed):
 @given(sparse_rows(), keys, rates, seeds())
 def test_the_gradient_after_dropout_is_that_of_the_entries_kept(x, key, rate, seed):
     weight = normal(seed, x.shape[1], 3).requires_grad_()
-    y, kept = normal(seed + 1, x.shape[0], 3), x.dropped(key, torch.arange(x.shape[0]), rate)
+    y, kept = normal(seed + 1, x.shape[0], 3), x.dropped(Mask(key, torch.arange(x.shape[0]), rate))
     kept.times(weight).backward(y)
     torch.testing.assert_close(weight.grad, kept.to_dense().T @ y, **TIGHT)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR
-from gcnsys.kernels import DropoutKey, Matrix, backend, keyed_dropout
+from gcnsys.kernels import DropoutKey, Mask, Matrix, SparseRows, backend, keyed_dropout
 from gcnsys.kernels.dropout import row_words
 
 if os.environ.get("GCNSYS_KERNELS") == "torch":
@@ -226,6 +226,20 @@ def test_dropout_gives_the_bits_that_torch_gives(dtype, rows, width, first, rate
     assert torch.equal(results[0][1], results[1][1])
 
 
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+@pytest.mark.parametrize("index", [torch.int32, torch.int64])
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_of_entries_gives_the_bits_that_torch_gives(dtype, index, rate, monkeypatch):
+    csr = sparse(50, 30, 600, 4, weighted=True, dtype=index)
+    rows = SparseRows.from_csr(csr).to(dtype)
+    mask = Mask(DropoutKey(7, 3, 1), torch.randperm(10**6)[:50], rate)
+    native = rows.dropped(mask)
+    monkeypatch.setattr("gcnsys.kernels.dropout.native_for", lambda *_: None)
+    plain = rows.dropped(mask)
+    assert torch.equal(native.values, plain.values)
+    assert torch.equal(native.by_column, plain.by_column)
+
+
 def test_dropout_keeps_no_mask_for_backward():
     x = torch.randn(100, 64, requires_grad=True)
     y = keyed_dropout(x, DropoutKey(0, 0, 0), torch.arange(100), 0.5)
@@ -299,6 +313,17 @@ def test_dropout_of_what_does_not_fit_is_refused():
     for changes in ({"a": a[:1]}, {"b": b.long()}, {"out": OUT.double()}, {"x": X.t()}, {"x": X.int()}):
         with pytest.raises(ValueError, match=r"."):
             core.dropout(**(fitting | changes))
+
+
+def test_dropout_of_entries_that_do_not_fit_is_refused():
+    pattern, x = core.Pattern(PTR, IDX, 3), torch.ones(2)
+    a, b = row_words(DropoutKey(0, 0, 0), torch.arange(2))
+    fitting = {"x": x, "out": x.clone(), "a": a, "b": b, "transposed": False, "threshold": 0, "scale": 1.0}
+    pattern.dropout(**fitting)
+    misfits = {"a": a[:1]}, {"b": b.long()}, {"out": x.double()}, {"x": x[:1]}, {"x": x.int()}
+    for changes in (*misfits, {"transposed": True}):  # there are three columns
+        with pytest.raises(ValueError, match=r"."):
+            pattern.dropout(**(fitting | changes))
 
 
 @pytest.mark.parametrize("vector", ["baseline", "avx2", "avx512"])

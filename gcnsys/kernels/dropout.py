@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.kernels.backend import native_for
+from gcnsys.kernels.matrix import Matrix
 
 # Unsigned constants written as the signed integers of the same bits.
 _GOLDEN64 = 0x9E3779B97F4A7C15 - 2**64
@@ -110,6 +111,22 @@ def drop_into(x: Tensor, a: Tensor, b: Tensor, rate: float, out: Tensor, *, firs
         mask = kept(a[rows, None], b[rows, None], features, rate)
         torch.mul(x[rows], mask, out=out[rows])
     out.mul_(1 / (1 - rate))
+
+
+def drop_entries(matrix: Matrix, values: Tensor, mask: Mask, *, transposed: bool = False) -> Tensor:
+    """Entries ``[nnz]`` of a sparse matrix ``[n, F]``, or of its transpose, with 0 for what is dropped."""
+    (a, b), rate = mask.words(), mask.rate
+    if native_for(values) is not None:
+        out = torch.empty_like(values)
+        parts = threshold(rate), 1 / (1 - rate), torch.get_num_threads()
+        matrix.native().dropout(values, out, a, b, transposed, *parts)
+        return out
+    nodes, features = matrix.csr.rows(), matrix.csr.indices
+    if transposed:
+        nodes, features = features, nodes
+    nodes = nodes.long()
+    survives = kept(a[nodes], b[nodes], features.to(torch.int32), rate)
+    return (values * survives).mul_(1 / (1 - rate))
 
 
 class _KeyedDropout(torch.autograd.Function):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.graph import CSR
-from gcnsys.kernels.dropout import DropoutKey, kept, row_words
+from gcnsys.kernels.dropout import Mask, drop_entries
 from gcnsys.kernels.matrix import Matrix
 
 
@@ -19,20 +19,19 @@ class SparseRows:
         matrix: where the entries are; its weights are not used.
         values: ``[nnz]``.
         flipped: the same by column.
-        permutation: ``[nnz]``; entry ``e`` of ``flipped`` is entry ``permutation[e]`` of ``matrix``.
+        by_column: ``[nnz]``, the values of ``flipped``.
     """
 
     matrix: Matrix
     values: Tensor
     flipped: Matrix
-    permutation: Tensor
+    by_column: Tensor
 
     @classmethod
     def from_csr(cls, csr: CSR) -> "SparseRows":
         """Take the weights of a CSR matrix as values."""
         values = torch.ones(csr.num_edges) if csr.weight is None else csr.weight
-        numbered = CSR(csr.indptr, csr.indices, csr.num_cols, torch.arange(csr.num_edges))
-        flipped = numbered.transposed()
+        flipped = CSR(csr.indptr, csr.indices, csr.num_cols, values).transposed()
         assert flipped.weight is not None
         pattern = CSR(csr.indptr, csr.indices, csr.num_cols)
         by_column = CSR(flipped.indptr, flipped.indices, flipped.num_cols)
@@ -48,12 +47,12 @@ class SparseRows:
 
     def to(self, target: torch.device | torch.dtype) -> "SparseRows":
         """The same rows on another device, or their values of another type."""
+        values, by_column = self.values.to(target), self.by_column.to(target)
         if isinstance(target, torch.dtype):
-            return replace(self, values=self.values.to(target))
+            return replace(self, values=values, by_column=by_column)
         if self.values.device == target:
             return self
-        moved = self.matrix.to(target), self.values.to(target), self.flipped.to(target)
-        return SparseRows(*moved, self.permutation.to(target))
+        return SparseRows(self.matrix.to(target), values, self.flipped.to(target), by_column)
 
     def take_rows(self, rows: Tensor) -> "SparseRows":
         """Some of the rows, in the given order; in host memory."""
@@ -61,15 +60,15 @@ class SparseRows:
         whole = CSR(pattern.indptr, pattern.indices, pattern.num_cols, self.values)
         return SparseRows.from_csr(whole.take_rows(rows))
 
-    def dropped(self, key: DropoutKey, node_ids: Tensor, rate: float) -> "SparseRows":
+    def dropped(self, mask: Mask) -> "SparseRows":
         """Keyed dropout over the stored entries: the mask that the dense rows would get."""
-        if rate == 0:
+        if mask.rate == 0:
             return self
-        rows = self.pattern.rows().long()
-        a, b = row_words(key, node_ids)
-        features = self.pattern.indices.to(torch.int32)
-        mask = kept(a[rows], b[rows], features, rate)
-        return replace(self, values=(self.values * mask).mul_(1 / (1 - rate)))
+        # Drawn anew by column: to gather by a permutation what was drawn by row takes longer.
+        return replace(
+            self, values=drop_entries(self.matrix, self.values, mask),
+            by_column=drop_entries(self.flipped, self.by_column, mask, transposed=True),
+        )  # fmt: skip
 
     def times(self, weight: Tensor) -> Tensor:
         """The product ``X W``: ``[F, out] -> [n, out]``, differentiable in W."""
@@ -94,4 +93,4 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         x: SparseRows = ctx.x
-        return x.flipped.times(grads[0], weight=x.values[x.permutation]), None
+        return x.flipped.times(grads[0], weight=x.by_column), None

@@ -100,7 +100,7 @@ class Matrix:
         if column_map is not None:
             column_map = column_map.to(self.csr.indices.dtype).contiguous()
         threads = torch.get_num_threads()
-        self._native().product(x, out, accumulate, values, *diagonals, column_map, threads, rows=rows)
+        self.native().product(x, out, accumulate, values, *diagonals, column_map, threads, rows=rows)
         return out
 
     def transpose_times(
@@ -120,7 +120,8 @@ class Matrix:
             column_scale = column_scale[columns]
         return self.flipped.times(y, out, row_scale=column_scale, column_scale=row_scale, rows=columns)
 
-    def _native(self) -> Any:
+    def native(self) -> Any:
+        """The core's view of the entries; only where the core runs."""
         if self._pattern is None:
             module = core()
             assert module is not None

@@ -42,9 +42,7 @@ class KeyedDropout(nn.Module):
         mask = self.mask(node_ids)
         if mask is None:
             return x
-        if isinstance(x, SparseRows):
-            return x.dropped(self.key, node_ids, self.rate)
-        if isinstance(x, FirstHop):
+        if isinstance(x, SparseRows | FirstHop):
             return x.dropped(mask)
         return DroppedRows(x, mask)
 

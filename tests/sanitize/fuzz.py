@@ -78,6 +78,27 @@ def dropout(core, rng):
     return arrays, call, lambda before, after: np.testing.assert_array_equal(after["out"] % 2, 0)
 
 
+def entry_dropout(core, rng):
+    """Entries of a sparse matrix, or of its transpose, under a mask."""
+    rows, cols, edges = int(rng.integers(1, 40)), int(rng.integers(1, 40)), int(rng.integers(0, 200))
+    number = rng.choice([np.float32, np.float64])
+    transposed = bool(rng.integers(2))
+    nodes = cols if transposed else rows
+    arrays = {
+        "indptr": np.sort(np.append(rng.integers(0, edges + 1, rows - 1), [0, edges])),
+        "indices": rng.integers(0, cols, edges).astype(rng.choice([np.int32, np.int64])),
+        "x": np.ones(edges, number), "out": np.zeros(edges, number),
+        "a": rng.integers(-(2**31), 2**31, nodes).astype(np.int32),
+        "b": rng.integers(-(2**31), 2**31, nodes).astype(np.int32),
+    }  # fmt: skip
+
+    def call(a):
+        pattern = core.Pattern(a["indptr"], a["indices"], cols)
+        pattern.dropout(a["x"], a["out"], a["a"], a["b"], transposed, 2**31, 2.0, 2)
+
+    return arrays, call, lambda before, after: np.testing.assert_array_equal(after["out"] % 2, 0)
+
+
 def activation(core, rng):
     """Layer norm, ReLU and dropout of rows, then their gradient."""
     rows, width = int(rng.integers(0, 300)), int(rng.integers(0, 150))
@@ -210,7 +231,9 @@ def main():
     while time.monotonic() < until:
         rng = np.random.default_rng(seed)
         seed += 1
-        arrays, call, check = rng.choice([product, dropout, activation, quantize, attention])(core, rng)
+        arrays, call, check = rng.choice([product, dropout, entry_dropout, activation, quantize, attention])(
+            core, rng
+        )
         before = {name: array.copy() for name, array in arrays.items()}
         call(arrays)
         check(before, arrays)

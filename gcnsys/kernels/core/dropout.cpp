@@ -1,4 +1,5 @@
 // Dropout with masks from a hash of row and feature.
+#include "chunks.hpp"
 #include "hash.hpp"
 #include "vector.hpp"
 
@@ -22,12 +23,35 @@ void dropped(const Dropout<Stored>& d) {
     }
 }
 
+template <class Stored, class Index>
+void dropped(const EntryDropout<Stored, Index>& d) {
+    using Number = decltype(widened(Stored()));
+    const auto bounds = chunks(d.indptr, d.rows, d.threads);
+    const std::int64_t count = std::int64_t(bounds.size()) - 1;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(d.threads)
+    for (std::int64_t i = 0; i < count; ++i)
+        for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row)
+            for (std::int64_t entry = d.indptr[row]; entry < d.indptr[row + 1]; ++entry) {
+                const std::int64_t column = d.indices[entry];
+                const std::int64_t node = d.transposed ? column : row, feature = d.transposed ? row : column;
+                const std::uint32_t word = hashed(std::uint32_t(d.a[node]), std::uint32_t(d.b[node]), std::uint32_t(feature));
+                const Number factor = (word ^ 0x80000000u) >= d.threshold ? Number(d.scale) : Number(0);
+                narrow(Number(widened(d.x[entry]) * factor), d.out[entry]);
+            }
+}
+
 }  // namespace
 
 namespace VARIANT {
 void run(const Dropout<float>& d) { dropped(d); }
 void run(const Dropout<double>& d) { dropped(d); }
 void run(const Dropout<bfloat16>& d) { dropped(d); }
+void run(const EntryDropout<float, std::int32_t>& d) { dropped(d); }
+void run(const EntryDropout<float, std::int64_t>& d) { dropped(d); }
+void run(const EntryDropout<double, std::int32_t>& d) { dropped(d); }
+void run(const EntryDropout<double, std::int64_t>& d) { dropped(d); }
+void run(const EntryDropout<bfloat16, std::int32_t>& d) { dropped(d); }
+void run(const EntryDropout<bfloat16, std::int64_t>& d) { dropped(d); }
 }  // namespace VARIANT
 
 }  // namespace gcnsys

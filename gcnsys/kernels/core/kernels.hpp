@@ -54,6 +54,21 @@ struct Dropout {
     int threads;
 };
 
+// The same for the entries of a sparse matrix [n, F], or of its transpose [F, n].
+template <class Stored, class Index>
+struct EntryDropout {
+    std::int64_t rows;
+    const std::int64_t* indptr;    // [R + 1]
+    const Index* indices;          // [E]
+    bool transposed;
+    const Stored* x;               // [E]
+    Stored* out;
+    const std::int32_t *a, *b;     // [n] words of each node
+    std::uint32_t threshold;
+    double scale;
+    int threads;
+};
+
 // out = dropout(relu(norm(x))), rows [n, F] one after the other.
 template <class Stored, class Number>
 struct Activation {
@@ -115,6 +130,12 @@ struct Dequantize {
     TASK(Dropout<float>)                         \
     TASK(Dropout<double>)                        \
     TASK(Dropout<bfloat16>)                      \
+    TASK(EntryDropout<float, std::int32_t>)      \
+    TASK(EntryDropout<float, std::int64_t>)      \
+    TASK(EntryDropout<double, std::int32_t>)     \
+    TASK(EntryDropout<double, std::int64_t>)     \
+    TASK(EntryDropout<bfloat16, std::int32_t>)   \
+    TASK(EntryDropout<bfloat16, std::int64_t>)   \
     TASK(Activation<float, float>)               \
     TASK(Activation<double, double>)             \
     TASK(Activation<bfloat16, float>)            \

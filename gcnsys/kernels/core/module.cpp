@@ -70,6 +70,27 @@ void product(const Pattern& pattern, const Array& x, const Array& out, bool accu
     });
 }
 
+void dropout(const Pattern& pattern, const Array& x, const Array& out, const Array& a, const Array& b, bool transposed,
+             std::uint32_t threshold, double scale, int threads) {
+    pattern.with_indices([&](auto indices) {
+        by_dtype(x, [&](auto stored, auto) {
+            using Stored = decltype(stored);
+            using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
+            const std::int64_t nodes = transposed ? pattern.cols() : pattern.rows();
+            EntryDropout<Stored, Index> d{};
+            d.rows = pattern.rows(), d.indptr = pattern.offsets(), d.indices = indices, d.transposed = transposed;
+            d.x = vector<Stored>(x, pattern.edges(), "x");
+            d.out = vector<Stored>(out, pattern.edges(), "out");
+            d.a = vector<std::int32_t>(a, nodes, "a");
+            d.b = vector<std::int32_t>(b, nodes, "b");
+            d.threshold = threshold, d.scale = scale;
+            d.threads = threads < 1 ? 1 : threads;
+            nb::gil_scoped_release unlocked;
+            kernels().run(d);
+        });
+    });
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -85,6 +106,8 @@ NB_MODULE(_core, m) {
              nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(),
              nb::arg("threads") = 1, nb::arg("tile") = 0, nb::arg("rows") = nb::none(),
              nb::arg("block_bytes") = 0);
+    pattern.def("dropout", &dropout, nb::arg("x"), nb::arg("out"), nb::arg("a"), nb::arg("b"), nb::arg("transposed"),
+                nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
     bind_attention(pattern);
     bind_rows(m);
     m.def("keep_freed_memory", &keep_freed_memory);
