@@ -31,12 +31,23 @@ void dropped(const EntryDropout<Stored, Index>& d) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(d.threads)
     for (std::int64_t i = 0; i < count; ++i)
         for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row)
-            for (std::int64_t entry = d.indptr[row]; entry < d.indptr[row + 1]; ++entry) {
-                const std::int64_t column = d.indices[entry];
-                const std::int64_t node = d.transposed ? column : row, feature = d.transposed ? row : column;
-                const std::uint32_t word = hashed(std::uint32_t(d.a[node]), std::uint32_t(d.b[node]), std::uint32_t(feature));
-                const Number factor = (word ^ 0x80000000u) >= d.threshold ? Number(d.scale) : Number(0);
-                narrow(Number(widened(d.x[entry]) * factor), d.out[entry]);
+            for (std::int64_t start = d.indptr[row]; start < d.indptr[row + 1]; start += mask_block) {
+                const int count = int(std::min<std::int64_t>(mask_block, d.indptr[row + 1] - start));
+                std::uint32_t words[mask_block];
+                if (d.transposed)
+                    for (int i = 0; i < count; ++i) {
+                        const std::int64_t node = d.indices[start + i];
+                        words[i] = hashed(std::uint32_t(d.a[node]), std::uint32_t(d.b[node]), std::uint32_t(row));
+                    }
+                else
+                    for (int i = 0; i < count; ++i)
+                        words[i] = hashed(std::uint32_t(d.a[row]), std::uint32_t(d.b[row]), std::uint32_t(d.indices[start + i]));
+                // No branches: half of them would be guessed wrong.
+                const Number factor[2] = {Number(0), Number(d.scale)};
+                for (int i = 0; i < count; ++i) {
+                    const Number x = widened(d.x[start + i]) * factor[(words[i] ^ 0x80000000u) >= d.threshold];
+                    narrow(x, d.out[start + i]);
+                }
             }
 }
 
