@@ -51,6 +51,8 @@ SHAPES = {
 }
 """Every shape of model and every setting that changes what crosses between ranks."""
 
+ORDERS = {"order": ["rcm", "degree", "fine", "cluster"], "parts": [1, 2, 3, 4], "inductive": [False, True]}
+
 # On one part all assignments are the same: the full product runs it once.
 EVERY_CUT = [case for case in all_cases(CUTS) if case["parts"] > 1 or case["assignment"] == "metis"]
 
@@ -141,10 +143,18 @@ def test_the_training_curve_is_the_same_for_any_number_of_parts_dropout_included
         assert_exact(deviations(several, one), 1e-10)
 
 
-@pytest.mark.parametrize("inductive", [False, True])
-@pytest.mark.parametrize("parts", [1, 2, 3, 4])
-@pytest.mark.parametrize("order", ["rcm", "degree", "fine", "cluster"])
-def test_the_training_curve_is_the_same_for_any_order_of_nodes(order, parts, inductive, monkeypatch):
+@pytest.mark.parametrize("case", covering(ORDERS), ids=name_of)
+def test_the_training_curve_is_the_same_for_any_order_of_nodes(case, monkeypatch):
+    assert_any_order(*case.values(), monkeypatch)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", all_cases(ORDERS), ids=name_of)
+def test_the_training_curve_is_the_same_for_every_order_of_nodes(case, monkeypatch):
+    assert_any_order(*case.values(), monkeypatch)
+
+
+def assert_any_order(order, parts, inductive, monkeypatch):
     monkeypatch.setattr("gcnsys.partition.order._FINE", 4)  # a small graph has clusters, too
     recipe = Recipe("sage", 3, dropout=0.5, first_hop=False, inductive=inductive)
     made = small("weighted")
