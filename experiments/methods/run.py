@@ -6,12 +6,14 @@ standard errors of the difference.
 
 python -m experiments.methods.run                         every graph; each has a record in results/
 python -m experiments.methods.run cora facebook_pages     these alone
+python -m experiments.methods.run --work FOLDER           goes on after an interruption
 python -m experiments.methods.run npz:/tmp/reddit60k.npz  a graph from elsewhere, by the run file of its name
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,19 +57,18 @@ METHODS: dict[str, tuple[dict[str, Any], float | None]] = {
 """Settings of a method, and how far below vanilla its mean may be; None: reported as it is."""
 
 
-def measured(name: str, data: str | None, parts: Sequence[int], seeds: int) -> dict[str, Any]:
-    """All methods on one graph, by number of parts."""
+def measured(name: str, data: str | None, parts: Sequence[int], seeds: int, work: Path) -> dict[str, Any]:
+    """All methods on one graph, by number of parts; results that lie in ``work`` are taken as they are."""
     changes = {} if data is None else {"data": data}
     folder = runfile.data_folder() if data is None else Path()
     plans: dict[int, list[dict[str, Any]]] = {count: [] for count in parts}
-    with tempfile.TemporaryDirectory(prefix="gcnsys-") as temporary:
-        for seed in range(seeds):
-            config = runfile.read(GRAPHS[name], folder, seed=seed, split_seed=seed, threads=1, **changes)
-            dataset = load(config.data, split=config.data_split(), normalization=config.normalize)
-            for count in parts:
-                cut = Path(temporary) / f"{count}-{seed}"
-                plans[count] += planned(name, dataset, config.model_copy(update={"parts": count}), cut)
-        runs = {str(count): trained(plan, count, Path(temporary)) for count, plan in plans.items()}
+    for seed in range(seeds):
+        config = runfile.read(GRAPHS[name], folder, seed=seed, split_seed=seed, threads=1, **changes)
+        dataset = load(config.data, split=config.data_split(), normalization=config.normalize)
+        for count in parts:
+            cut = work / f"{name}-{count}-{seed}"
+            plans[count] += planned(name, dataset, config.model_copy(update={"parts": count}), cut)
+    runs = {str(count): trained(plan, count, work / f"{name}-{count}") for count, plan in plans.items()}
     return {
         "graph": name, "seeds": seeds, "run_file": GRAPHS[name].name,
         "parts": {count: compared(methods) for count, methods in runs.items()},
@@ -76,7 +77,8 @@ def measured(name: str, data: str | None, parts: Sequence[int], seeds: int) -> d
 
 def planned(name: str, dataset: Dataset, config: RunConfig, cut: Path) -> list[dict[str, Any]]:
     """Cut once; a run by every method."""
-    build(dataset, config.cutting(), cut)
+    if not cut.exists():
+        build(dataset, config.cutting(), cut)
     values = config.model_dump(
         exclude_none=True, exclude={"method", "rows", "schedule", "codec", "smoothing"}
     )
@@ -89,9 +91,10 @@ def planned(name: str, dataset: Dataset, config: RunConfig, cut: Path) -> list[d
     ]  # fmt: skip
 
 
-def trained(plan: list[dict[str, Any]], parts: int, folder: Path) -> dict[str, list[dict[str, Any]]]:
+def trained(plan: list[dict[str, Any]], parts: int, path: Path) -> dict[str, list[dict[str, Any]]]:
     """All runs of a plan, by method; their ranks are processes that stay."""
-    runs, results = folder / f"{parts}.plan", folder / f"{parts}.results"
+    runs, results = path.with_suffix(".plan"), path.with_suffix(".results")
+    results.touch()
     runs.write_text("".join(json.dumps(run) + "\n" for run in plan))
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(parts)]
     command = [sys.executable, "-m", *torchrun, "-m", "experiments.methods.rank", str(runs), str(results)]
@@ -154,15 +157,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cli.add_argument("--parts", default="2,4")
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--out", type=Path, default=FOLDER / "results", help="folder of the records")
+    cli.add_argument("--work", type=Path, help="folder of cuts and runs; what it has is not run again")
     options = cli.parse_args(arguments)
     good = True
+    work = options.work or Path(tempfile.mkdtemp(prefix="gcnsys-"))
+    work.mkdir(parents=True, exist_ok=True)
     try:
         for asked in options.graphs:
             name = Path(asked.partition(":")[2]).stem if ":" in asked else asked
             if name not in GRAPHS:
                 raise InputError(f"{asked}: no run file for it; known: {', '.join(GRAPHS)}")
             data = asked if ":" in asked else None
-            result = measured(name, data, [int(part) for part in options.parts.split(",")], options.seeds)
+            result = measured(
+                name, data, [int(part) for part in options.parts.split(",")], options.seeds, work
+            )
             print(table(result), flush=True)
             options.out.mkdir(parents=True, exist_ok=True)
             report(result, options.out / f"{name}.json", show=False)
@@ -171,6 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GcnsysError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    finally:
+        if options.work is None:
+            shutil.rmtree(work)
     return 0 if good else 1
 
 

@@ -99,11 +99,11 @@ void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
 template <class Stored, class Summed, class Index>
 void by_blocks(const Product<Stored, Summed, Index>& p, std::int64_t tile, std::int64_t columns) {
     const Slabs<Stored, Summed, Index> slabs(p, tile);
-    const std::int64_t count = slabs.count(), widest = std::max(slabs.width(0), slabs.width(count - 1)) + Sum<Stored>::lanes;
+    const std::int64_t count = slabs.count(), widest = std::max(slabs.width(0), slabs.width(count - 1));
 #pragma omp parallel num_threads(p.threads)
     {
         const Workspace copies(std::size_t(columns * widest) * sizeof(Stored));
-        const Workspace sums(std::size_t(p.rows * widest) * sizeof(Summed));
+        const Workspace sums(std::size_t(p.rows * (widest + Sum<Stored>::lanes)) * sizeof(Summed));
         const Workspace cursors(std::size_t(p.rows) * sizeof(std::int64_t));
 #pragma omp for schedule(dynamic, 1)
         for (std::int64_t s = 0; s < count; ++s) {

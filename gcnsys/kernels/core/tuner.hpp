@@ -1,7 +1,7 @@
 // The fastest way to a product, found out by going it.
 //
 // Which slabs and which prefetches are fastest depends on caches that nobody describes well enough (a share of
-// a socket's, in a virtual machine). So the first products of a size go one way each, and the others go the one
+// a socket's, in a virtual machine). So the first products of a size go one way each, and most others go the one
 // that took least. Only ways that give the same bits are tried.
 #pragma once
 
@@ -63,8 +63,9 @@ private:
         int count = 0;
     };
 
-    static constexpr int times = 2;               // a way is tried: once it may have been disturbed
-    static constexpr double hopeless = 1.3;       // times the least so far: not tried again
+    static constexpr int times = 3;          // a way is tried at most that is not the fastest
+    static constexpr double hopeless = 1.3;  // times the least so far: not tried again
+    static constexpr int often = 4;          // products to one that goes another way than the fastest
 
     static std::vector<Trial> candidates(const Size& size) {
         const auto [number_bytes, width, rows, threads, parts, alike] = size;
@@ -83,14 +84,21 @@ private:
         return made;
     }
 
+    // A way that was not tried; else the fastest, and now and then one that may have been disturbed.
     static std::size_t chosen(const std::vector<Trial>& trials) {
-        std::size_t best = 0;
-        for (std::size_t i = 1; i < trials.size(); ++i)
+        std::size_t best = 0, doubted = trials.size();
+        int count = 0;
+        for (std::size_t i = 0; i < trials.size(); ++i) {
+            if (trials[i].count == 0) return i;
+            count += trials[i].count;
             if (trials[i].least < trials[best].least) best = i;
-        for (int count = 0; count < times; ++count)
-            for (std::size_t i = 0; i < trials.size(); ++i)
-                if (trials[i].count == count && (!count || trials[i].least < hopeless * trials[best].least)) return i;
-        return best;
+        }
+        if (count % often) return best;
+        for (std::size_t i = 0; i < trials.size(); ++i)
+            if (trials[i].count < times && trials[i].least < hopeless * trials[best].least &&
+                (doubted == trials.size() || trials[i].least < trials[doubted].least))
+                doubted = i;
+        return doubted < trials.size() ? doubted : best;
     }
 
     std::mutex mutex_;

@@ -18,7 +18,8 @@
 namespace gcnsys {
 namespace {
 
-constexpr std::size_t page = std::size_t(2) << 20;  // of the large kind
+// Of the large kind: what a core's own cache is to hold must not lie in small pages, some of which share places there.
+constexpr std::size_t page = std::size_t(2) << 20;
 constexpr std::size_t kept = std::size_t(64) << 20;  // bytes at most while nobody uses them
 
 constexpr std::align_val_t small{64};
@@ -32,7 +33,7 @@ std::vector<std::pair<void*, std::size_t>>& unused() {
 }  // namespace
 
 Workspace::Workspace(std::size_t bytes) : memory_(nullptr), bytes_((bytes + page - 1) / page * page) {
-    if (bytes < page) {  // the C library keeps small blocks itself
+    if (bytes < page / 4) {  // the C library keeps small blocks itself
         memory_ = ::operator new(bytes, small);
         bytes_ = 0;
         return;
