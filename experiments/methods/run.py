@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -67,7 +67,8 @@ def measured(name: str, data: str | None, parts: Sequence[int], seeds: int, work
         dataset = load(config.data, split=config.data_split(), normalization=config.normalize)
         for count in parts:
             cut = work / f"{name}-{count}-{seed}"
-            plans[count] += planned(name, dataset, config.model_copy(update={"parts": count}), cut)
+            settings = {method: values for method, (values, _) in METHODS.items()}
+            plans[count] += planned(name, dataset, config.model_copy(update={"parts": count}), settings, cut)
     runs = {str(count): trained(plan, count, work / f"{name}-{count}") for count, plan in plans.items()}
     return {
         "graph": name, "seeds": seeds, "run_file": GRAPHS[name].name,
@@ -75,8 +76,10 @@ def measured(name: str, data: str | None, parts: Sequence[int], seeds: int, work
     }  # fmt: skip
 
 
-def planned(name: str, dataset: Dataset, config: RunConfig, cut: Path) -> list[dict[str, Any]]:
-    """Cut once; a run by every method."""
+def planned(
+    name: str, dataset: Dataset, config: RunConfig, methods: Mapping[str, dict[str, Any]], cut: Path
+) -> list[dict[str, Any]]:
+    """Cut once; a run by every method, which is said by its settings."""
     if not cut.exists():
         build(dataset, config.cutting(), cut)
     values = config.model_dump(
@@ -87,12 +90,15 @@ def planned(name: str, dataset: Dataset, config: RunConfig, cut: Path) -> list[d
             "title": f"{name}, {config.parts} parts, seed {config.seed}, {method}", "method": method,
             "folder": str(cut), "config": RunConfig.checked(values | settings).model_dump(exclude_none=True),
         }
-        for method, (settings, _) in METHODS.items()
+        for method, settings in methods.items()
     ]  # fmt: skip
 
 
 def trained(plan: list[dict[str, Any]], parts: int, path: Path) -> dict[str, list[dict[str, Any]]]:
-    """All runs of a plan, by method; their ranks are processes that stay."""
+    """All runs of a plan, by method; their ranks are processes that stay.
+
+    ``PATH.results`` gets a line a run; a run that has one is not run again.
+    """
     runs, results = path.with_suffix(".plan"), path.with_suffix(".results")
     results.touch()
     runs.write_text("".join(json.dumps(run) + "\n" for run in plan))
@@ -100,10 +106,12 @@ def trained(plan: list[dict[str, Any]], parts: int, path: Path) -> dict[str, lis
     command = [sys.executable, "-m", *torchrun, "-m", "experiments.methods.rank", str(runs), str(results)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     subprocess.run(command, check=True, env=environment)
-    found: dict[str, list[dict[str, Any]]] = {method: [] for method in METHODS}
-    for line in results.read_text().splitlines():
-        run = json.loads(line)
-        found[run["method"]].append(run["record"])
+    records = {
+        run["title"]: run["record"] for run in map(json.loads, results.read_text().splitlines())
+    }  # fmt: skip
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in plan:
+        found.setdefault(run["method"], []).append(records[run["title"]])
     return found
 
 
