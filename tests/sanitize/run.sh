@@ -8,7 +8,7 @@ build="$(mktemp -d)"
 trap 'rm -rf "$build"' EXIT
 cmake -S "$root" -B "$build" -DPython_EXECUTABLE="$("$python" -c 'import sys; print(sys.executable)')" \
     -DCMAKE_BUILD_TYPE=RelWithDebInfo -DGCNSYS_SANITIZE=ON > "$build/log" || { cat "$build/log"; exit 1; }
-cmake --build "$build" --parallel "$(nproc)" > "$build/log" || { cat "$build/log"; exit 1; }
+cmake --build "$build" --parallel "$(env -u OMP_NUM_THREADS nproc)" > "$build/log" || { cat "$build/log"; exit 1; }
 # The interpreter itself is not instrumented: the runtime has to be there first, and its leaks are not ours.
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \

@@ -181,6 +181,8 @@ template <class Stored, class Summed, class Index>
 class Passes {
 public:
     static constexpr int lanes = Sum<Stored>::lanes, most = registers<Stored> * lanes;
+    // A block has slabs of 256 bytes at most, the last one with up to a register more.
+    static constexpr int most_of_block = std::min(registers<Stored>, 256 / VECTOR_BYTES + 1) * lanes;
 
     // `gathered` is how many bytes a pass gathers its rows from.
     Passes(const Product<Stored, Summed, Index>& p, bool weighted, std::size_t gathered)
@@ -208,7 +210,7 @@ public:
 
     // The same for the columns of one block, in one pass.
     void run(Pass<Stored, Summed> pass, std::int64_t width, const Block<Summed>& block) const {
-        static constexpr auto indices = std::make_index_sequence<std::size_t(registers<Stored>)>();
+        static constexpr auto indices = std::make_index_sequence<std::size_t(most_of_block / lanes)>();
         static constexpr auto plain = compiled_blocks<false, Stored, Summed, Index>(indices);
         static constexpr auto weighted = compiled_blocks<true, Stored, Summed, Index>(indices);
         const int v = int((width + lanes - 1) / lanes);

@@ -95,9 +95,10 @@ std::int64_t block_of(const Product<Stored, Summed, Index>& p, std::int64_t slab
 
 template <class Stored, class Summed, class Index>
 void go(const Product<Stored, Summed, Index>& p) {
-    const std::int64_t slab = slab_of(p), columns = slab ? block_of(p, slab) : 0;
-    if (columns) by_blocks(p, slab, columns);
-    else if (slab) by_slabs(p, slab);
+    const std::int64_t slab = slab_of(p);
+    if constexpr (sizeof(Index) == 4)  // else a part has 2^31 columns
+        if (const std::int64_t columns = slab ? block_of(p, slab) : 0) return by_blocks(p, slab, columns);
+    if (slab) by_slabs(p, slab);
     else straight(p);
 }
 

@@ -51,8 +51,8 @@ public:
         passes_.run({slab - from * width, width, nullptr, s * tile_, 0, {}}, width, block);
     }
 
-    // Whether a pass takes the widest slab at once.
-    bool in_one_pass() const { return std::max(width(0), width(count() - 1)) <= passes_.most; }
+    // Whether a pass over a block takes the widest slab at once.
+    bool in_one_pass() const { return std::max(width(0), width(count() - 1)) <= passes_.most_of_block; }
 
 private:
     static constexpr std::int64_t lanes = Sum<Stored>::lanes;
