@@ -17,6 +17,7 @@ from gcnsys.runtime.exchange import Exchange
 from gcnsys.testing.ranks import run_ranks
 
 NODES, WIDTH = 60, 3
+MANY, FEW = 2000, 400
 
 CASES = {
     "uniform": {"rows": "uniform", "rate": 0.1},
@@ -26,9 +27,6 @@ CASES = {
     "uniform-int8": {"rows": "uniform", "rate": 0.3, "codec": "int8"},
     "importance-bf16": {"rows": "importance", "rate": 0.3, "codec": "bf16"},
 }
-
-
-MANY, FEW = 2000, 400
 
 
 def problem() -> tuple[Graph, Tensor, Tensor, Tensor]:

@@ -29,19 +29,17 @@ def train(values: dict[str, Any], folder: Path, comm: Comm, placement: Placement
 def main() -> None:
     plan, results = Path(sys.argv[1]), Path(sys.argv[2])
     with joined("cpu") as (comm, placement):
-        done = {json.loads(line)["title"] for line in results.read_text().splitlines()}
+        done = [json.loads(line)["run"] for line in results.read_text().splitlines()]
         for line in plan.read_text().splitlines():
             run = json.loads(line)
-            if run["title"] in done:
+            if run in done:
                 continue
             began = time.perf_counter()
             record = train(run["config"], Path(run["folder"]), comm, placement)
             if comm.rank:
                 continue
             with results.open("a") as file:
-                print(
-                    json.dumps({"title": run["title"], "method": run["method"], "record": record}), file=file
-                )
+                print(json.dumps({"run": run, "record": record}), file=file)
             print(
                 f"{run['title']}: {record['test_acc']:.4f} ({time.perf_counter() - began:.1f} s)",
                 file=sys.stderr, flush=True,

@@ -13,11 +13,11 @@ python -m experiments.methods.run npz:/tmp/reddit60k.npz  a graph from elsewhere
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -61,19 +61,39 @@ def measured(name: str, data: str | None, parts: Sequence[int], seeds: int, work
     """All methods on one graph, by number of parts; results that lie in ``work`` are taken as they are."""
     changes = {} if data is None else {"data": data}
     folder = runfile.data_folder() if data is None else Path()
+    settings = {method: values for method, (values, _) in METHODS.items()}
     plans: dict[int, list[dict[str, Any]]] = {count: [] for count in parts}
     for seed in range(seeds):
         config = runfile.read(GRAPHS[name], folder, seed=seed, split_seed=seed, threads=1, **changes)
         dataset = load(config.data, split=config.data_split(), normalization=config.normalize)
         for count in parts:
             cut = work / f"{name}-{count}-{seed}"
-            settings = {method: values for method, (values, _) in METHODS.items()}
             plans[count] += planned(name, dataset, config.model_copy(update={"parts": count}), settings, cut)
     runs = {str(count): trained(plan, count, work / f"{name}-{count}") for count, plan in plans.items()}
     return {
         "graph": name, "seeds": seeds, "run_file": GRAPHS[name].name,
         "parts": {count: compared(methods) for count, methods in runs.items()},
     }  # fmt: skip
+
+
+@contextmanager
+def workbench(asked: Path | None) -> Iterator[Path]:
+    """The folder that was asked for, which stays, or one for now."""
+    if asked is None:
+        with tempfile.TemporaryDirectory(prefix="gcnsys-") as folder:
+            yield Path(folder)
+    else:
+        asked.mkdir(parents=True, exist_ok=True)
+        yield asked
+
+
+def told(command: Callable[[], int]) -> int:
+    """Run a command; a mistake is told in its sentence. Returns the exit code."""
+    try:
+        return command()
+    except GcnsysError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
 
 
 def planned(
@@ -106,12 +126,11 @@ def trained(plan: list[dict[str, Any]], parts: int, path: Path) -> dict[str, lis
     command = [sys.executable, "-m", *torchrun, "-m", "experiments.methods.rank", str(runs), str(results)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     subprocess.run(command, check=True, env=environment)
-    records = {
-        run["title"]: run["record"] for run in map(json.loads, results.read_text().splitlines())
-    }  # fmt: skip
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
     found: dict[str, list[dict[str, Any]]] = {}
     for run in plan:
-        found.setdefault(run["method"], []).append(records[run["title"]])
+        record = next(line["record"] for line in lines if line["run"] == run)
+        found.setdefault(run["method"], []).append(record)
     return found
 
 
@@ -168,9 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cli.add_argument("--work", type=Path, help="folder of cuts and runs; what it has is not run again")
     options = cli.parse_args(arguments)
     good = True
-    work = options.work or Path(tempfile.mkdtemp(prefix="gcnsys-"))
-    work.mkdir(parents=True, exist_ok=True)
-    try:
+    with workbench(options.work) as work:
         for asked in options.graphs:
             name = Path(asked.partition(":")[2]).stem if ":" in asked else asked
             if name not in GRAPHS:
@@ -184,14 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report(result, options.out / f"{name}.json", show=False)
             records = [each for methods in result["parts"].values() for each in methods.values()]
             good &= all(record.get("within", True) for record in records)
-    except GcnsysError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    finally:
-        if options.work is None:
-            shutil.rmtree(work)
     return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

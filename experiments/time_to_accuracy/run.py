@@ -9,9 +9,7 @@ python -m experiments.time_to_accuracy.run DATA [--seeds 3] [--epochs 60] [--out
 
 import argparse
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -19,10 +17,10 @@ from typing import Any
 
 from experiments import runfile
 from experiments.machine import report
-from experiments.methods.run import planned, trained
+from experiments.methods.run import planned, told, trained, workbench
 from experiments.throughput.run import METHODS
 from gcnsys.datasets import load
-from gcnsys.errors import GcnsysError, InputError
+from gcnsys.errors import InputError
 
 THROUGHPUT = Path(__file__).parents[1] / "throughput"
 BELOW = 0.005
@@ -94,19 +92,11 @@ def main() -> int:
     cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     throughput = json.loads(options.record.read_text())
-    work = options.work or Path(tempfile.mkdtemp(prefix="gcnsys-"))
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        name = Path(options.data.partition(":")[2]).stem
-        if name != throughput["data"]:
-            raise InputError(f"{options.record} is of {throughput['data']}, not of {name}")
+    name = Path(options.data.partition(":")[2]).stem
+    if name != throughput["data"]:
+        raise InputError(f"{options.record} is of {throughput['data']}, not of {name}")
+    with workbench(options.work) as work:
         runs = curves(options.data, throughput["parts"], options.seeds, options.epochs, work)
-    except GcnsysError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    finally:
-        if options.work is None:
-            shutil.rmtree(work)
     means = {method: mean_curve(each) for method, each in runs.items()}
     result = {"data": name, "parts": throughput["parts"], "seeds": options.seeds} | times(means, throughput)
     print(table(result))
@@ -115,4 +105,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

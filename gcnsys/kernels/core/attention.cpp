@@ -46,7 +46,7 @@ inline void apply(const EdgeDropout& dropout, const std::uint32_t* a, const std:
     const Summed factor[2] = {Summed(0), Summed(dropout.scale)};
     const std::uint32_t threshold = dropout.threshold;
     for (int edge = 0; edge < edges.count; ++edge) {
-        const bool kept = (hashed(a[edge], b[edge], feature[edge]) ^ 0x80000000u) >= threshold;
+        const bool kept = is_kept(hashed(a[edge], b[edge], feature[edge]), threshold);
         const Summed by = kept ? factor[1] : factor[0];
         edges.weight[edge] *= by;
         edges.slanted[edge] *= by;

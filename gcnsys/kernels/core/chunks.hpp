@@ -26,5 +26,15 @@ inline std::vector<std::int64_t> chunks(const std::int64_t* indptr, std::int64_t
     return bounds;
 }
 
+// Calls `body` with every row, in chunks of about equal edges.
+template <class Body>
+void for_rows(const std::int64_t* indptr, std::int64_t rows, int threads, Body body) {
+    const auto bounds = chunks(indptr, rows, threads);
+    const std::int64_t count = std::int64_t(bounds.size()) - 1;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (std::int64_t i = 0; i < count; ++i)
+        for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row) body(row);
+}
+
 }  // namespace
 }  // namespace gcnsys

@@ -26,29 +26,16 @@ void dropped(const Dropout<Stored>& d) {
 template <class Stored, class Index>
 void dropped(const EntryDropout<Stored, Index>& d) {
     using Number = decltype(widened(Stored()));
-    const auto bounds = chunks(d.indptr, d.rows, d.threads);
-    const std::int64_t count = std::int64_t(bounds.size()) - 1;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(d.threads)
-    for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row)
-            for (std::int64_t start = d.indptr[row]; start < d.indptr[row + 1]; start += mask_block) {
-                const int count = int(std::min<std::int64_t>(mask_block, d.indptr[row + 1] - start));
-                std::uint32_t words[mask_block];
-                if (d.transposed)
-                    for (int i = 0; i < count; ++i) {
-                        const std::int64_t node = d.indices[start + i];
-                        words[i] = hashed(std::uint32_t(d.a[node]), std::uint32_t(d.b[node]), std::uint32_t(row));
-                    }
-                else
-                    for (int i = 0; i < count; ++i)
-                        words[i] = hashed(std::uint32_t(d.a[row]), std::uint32_t(d.b[row]), std::uint32_t(d.indices[start + i]));
-                // No branches: half of them would be guessed wrong.
-                const Number factor[2] = {Number(0), Number(d.scale)};
-                for (int i = 0; i < count; ++i) {
-                    const Number x = widened(d.x[start + i]) * factor[(words[i] ^ 0x80000000u) >= d.threshold];
-                    narrow(x, d.out[start + i]);
-                }
-            }
+    // No branches: half of them would be guessed wrong.
+    const Number factor[2] = {Number(0), Number(d.scale)};
+    for_rows(d.indptr, d.rows, d.threads, [&](std::int64_t row) {
+        for (std::int64_t entry = d.indptr[row]; entry < d.indptr[row + 1]; ++entry) {
+            const std::int64_t column = d.indices[entry];
+            const std::int64_t node = d.transposed ? column : row, feature = d.transposed ? row : column;
+            const std::uint32_t word = hashed(std::uint32_t(d.a[node]), std::uint32_t(d.b[node]), std::uint32_t(feature));
+            narrow(Number(widened(d.x[entry]) * factor[is_kept(word, d.threshold)]), d.out[entry]);
+        }
+    });
 }
 
 }  // namespace

@@ -7,16 +7,6 @@
 namespace gcnsys {
 namespace {
 
-// Calls `body` with every row, in chunks of about equal edges.
-template <class Body>
-void for_rows(const std::int64_t* indptr, std::int64_t rows, int threads, Body body) {
-    const auto bounds = chunks(indptr, rows, threads);
-    const std::int64_t count = std::int64_t(bounds.size()) - 1;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (std::int64_t i = 0; i < count; ++i)
-        for (std::int64_t row = bounds[i]; row < bounds[i + 1]; ++row) body(row);
-}
-
 // Calls `body(slab, row, head, first, kept)` with every row, head and tile of features.
 template <int Vectors, class Task, class Stored, class Body>
 void for_tiles(const Task& t, const Stored*, Body body) {

@@ -17,6 +17,9 @@ inline std::uint32_t hashed(std::uint32_t a, std::uint32_t b, std::uint32_t feat
     return h ^ (h >> 16);
 }
 
+// Whether what hashes to `word` is kept. The torch side compares signed numbers: the same with the sign bit flipped.
+inline bool is_kept(std::uint32_t word, std::uint32_t threshold) { return (word ^ 0x80000000u) >= threshold; }
+
 constexpr int mask_block = 64;
 
 // What `mask_block` features from `feature` on are multiplied by: `scale` where they are kept, else 0.
@@ -27,8 +30,7 @@ inline void draw_mask(std::uint32_t a, std::uint32_t b, std::uint32_t feature, s
     std::uint32_t words[mask_block];
     const Number factor[2] = {Number(0), scale};
     for (int f = 0; f < mask_block; ++f) words[f] = hashed(a, b, feature + std::uint32_t(f));
-    // The torch side compares signed numbers: the same with the sign bit flipped.
-    for (int f = 0; f < mask_block; ++f) factors[f] = (words[f] ^ 0x80000000u) >= threshold ? factor[1] : factor[0];
+    for (int f = 0; f < mask_block; ++f) factors[f] = is_kept(words[f], threshold) ? factor[1] : factor[0];
 }
 
 }  // namespace
