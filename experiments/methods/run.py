@@ -108,7 +108,8 @@ def planned(
     return [
         {
             "title": f"{name}, {config.parts} parts, seed {config.seed}, {method}", "method": method,
-            "folder": str(cut), "config": RunConfig.checked(values | settings).model_dump(exclude_none=True),
+            "folder": str(cut),
+            "config": RunConfig.checked(values | settings).model_dump(mode="json", exclude_none=True),
         }
         for method, settings in methods.items()
     ]  # fmt: skip
