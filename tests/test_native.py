@@ -130,6 +130,21 @@ def test_a_matrix_without_columns_gives_zeros_by_any_way(threads, tile):
     assert torch.equal(out, torch.zeros(4, 70))
 
 
+@pytest.mark.parametrize("stored", list(TOLERANCE))
+@pytest.mark.parametrize("width", [16, 32, 41])
+def test_a_row_of_any_length_sees_its_own_columns_only(width, stored):
+    degrees = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
+    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), degrees.cumsum(0)])
+    columns = torch.arange(int(indptr[-1]), dtype=torch.int32)
+    for row in range(11):  # of which all others are not finite
+        x = torch.full((columns.numel(), width), torch.inf).to(stored)
+        x[1::2] = torch.nan
+        x[indptr[row] : indptr[row + 1]] = 1
+        out = torch.full((11, width), 7.0).to(stored)
+        core.Pattern(indptr, columns, columns.numel()).product(x, out)
+        assert torch.equal(out[row], torch.full((width,), float(degrees[row])).to(stored))
+
+
 def test_a_hub_of_a_hundred_thousand_edges_is_added_up():
     indptr = torch.tensor([0, 0, 100_000, 100_003])
     indices = torch.cat([torch.arange(100_000), torch.tensor([5, 5, 99_999])]).int()

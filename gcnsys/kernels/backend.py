@@ -46,8 +46,10 @@ def core() -> ModuleType | None:
 
 def native_for(*tensors: Tensor) -> ModuleType | None:
     """The native core, if it can work on these tensors."""
-    fit = all(tensor.device.type == "cpu" and tensor.dtype in STORED for tensor in tensors)
-    return core() if fit else None
+    for tensor in tensors:
+        if not tensor.is_cpu or tensor.dtype not in STORED:
+            return None
+    return core()
 
 
 def name() -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gcnsys.graph import CSR
 from gcnsys.kernels.backend import core, native_for, summed
@@ -88,7 +89,6 @@ class Matrix:
                 picked = Matrix(self.csr.take_rows(rows.to(self.csr.indptr.device)))
                 return picked.times(x, out, row_scale=row_scale, column_scale=column_scale)
             return self._by_torch(x, out, weight, row_scale, column_scale)
-        x = x.detach()
         if x.stride(1) != 1:
             x = x.contiguous()
         accumulate = out is not None
@@ -96,11 +96,18 @@ class Matrix:
             out = x.new_empty(self.csr.num_rows if rows is None else rows.numel(), x.shape[1])
         wide = summed(x.dtype)
         values = self._weight(wide, x.device) if weight is None else weight.to(wide)
-        diagonals = [None if d is None else d.to(wide).contiguous() for d in (row_scale, column_scale)]
+        if row_scale is not None:
+            row_scale = row_scale.to(wide).contiguous()
+        if column_scale is not None:
+            column_scale = column_scale.to(wide).contiguous()
         if column_map is not None:
             column_map = column_map.to(self.csr.indices.dtype).contiguous()
-        threads = torch.get_num_threads()
-        self.native().product(x, out, accumulate, values, *diagonals, column_map, threads, rows=rows)
+        # Capsules made here cost a tenth of those the core would ask the tensors for: on a graph of a few
+        # thousand nodes, one sees it.
+        self.native().product(
+            to_dlpack(x), to_dlpack(out), accumulate, values, row_scale, column_scale, column_map,
+            torch.get_num_threads(), rows=rows,
+        )  # fmt: skip
         return out
 
     def transpose_times(

@@ -87,6 +87,20 @@ inline void finish(const Product<Stored, Summed, Index>& p, const Pass<Stored, S
     for (int v = 0; v < V; ++v) sums[v].store_to(out + (v + 1 < V ? v * lanes : pass.last));
 }
 
+// A row of one register takes less time than the processor loses where it guesses the row's end wrong. So edges
+// go by fours, and zeros are added for those that the last four lack: no sum changes, as none is -0. Returns `end`.
+template <class Stored, class Summed, class Index>
+inline std::int64_t add_in_fours(const Pass<Stored, Summed>& pass, const Index* indices, std::int64_t edge,
+                                 std::int64_t end, std::int64_t edges, Sum<Stored>& sum) {
+    static const Stored zeros[Sum<Stored>::lanes] = {};
+    for (; edge + 4 <= end; edge += 4)
+        for (int k = 0; k < 4; ++k) sum.add(pass.base + indices[edge + k] * pass.stride);
+    const Stored* from[3];
+    for (int k = 0; k < 3; ++k) from[k] = pass.base + indices[std::min(edge + k, edges - 1)] * pass.stride;
+    for (int k = 0; k < 3; ++k) sum.add(edge + k < end ? from[k] : zeros);
+    return end;
+}
+
 template <int V, Kind kind, class Stored, class Summed, class Index>
 void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed>& pass, std::int64_t first,
               std::int64_t last) {
@@ -105,7 +119,10 @@ void add_rows(const Product<Stored, Summed, Index>& p, const Pass<Stored, Summed
             for (std::size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(next + byte, 1, 3);
         }
         const std::int64_t line = Listed ? p.listed[row] : row, end = p.indptr[line + 1];
-        for (std::int64_t edge = p.indptr[line]; edge < end; ++edge) {
+        std::int64_t edge = p.indptr[line];
+        if constexpr (V == 1 && kind == Kind::plain)
+            if (pass.ahead.bytes == 0 && edges) edge = add_in_fours(pass, indices, edge, end, edges, sums[0]);
+        for (; edge < end; ++edge) {
             if (edge + pass.ahead.edges < (Listed ? end : edges)) {
                 std::int64_t next = indices[edge + pass.ahead.edges];
                 if (Mapped) next = std::max<std::int64_t>(p.column_map[next], 0);
