@@ -11,10 +11,12 @@ class GcnsysError(Exception):
     Attributes:
         exit_code: of the command that it ends.
         everywhere: every rank raises the same one, so that one of them saying it is enough.
+        said: another rank says it, or more.
     """
 
     exit_code = 1
     everywhere = False
+    said = False
 
 
 class InputError(GcnsysError, ValueError):
@@ -37,3 +39,10 @@ class DamagedFileError(InputError):
 
 class PeerError(GcnsysError, RuntimeError):
     """Another rank failed, or the ranks disagree."""
+
+
+def known_to_all(sentence: str) -> GcnsysError:
+    """An error that every rank raises."""
+    problem = GcnsysError(sentence)
+    problem.everywhere = True
+    return problem

@@ -26,7 +26,8 @@ from gcnsys.errors import DamagedFileError, InputError
 CHUNK = 1 << 22  # bytes read at a time while hashing
 
 
-def _sync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make sure that a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -48,7 +49,7 @@ def write(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    flush(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,9 +60,9 @@ def write_json(path: Path, value: Any) -> None:
 def move_into_place(temporary: Path, path: Path) -> None:
     """Flush a file that was filled under a temporary name beside ``path``, and give it that name."""
     temporary.chmod(0o644)
-    _sync(temporary)
+    flush(temporary)
     os.replace(temporary, path)
-    _sync(path.parent)
+    flush(path.parent)
 
 
 @contextmanager
@@ -89,13 +90,13 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
         os.chmod(temporary, 0o755)
         for entry in sorted(temporary.rglob("*")):
             entry.chmod(0o755 if entry.is_dir() else 0o644)
-            _sync(entry)
-        _sync(temporary)
+            flush(entry)
+        flush(temporary)
         _put_in_place(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync(path.parent)
+    flush(path.parent)
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
@@ -142,24 +143,25 @@ class Entry:
     sha256: str
     arrays: dict[str, dict[str, Any]]
 
-    def check(self, path: Path, name: str) -> None:
+    def check(self, path: Path, name: str, *, remedy: str = "build the partitioning again") -> None:
         """Compare a file with this entry.
 
         Args:
             path: where it is.
             name: what messages call it.
+            remedy: what to do where they differ.
 
         Raises:
             DamagedFileError: it is missing, truncated or altered; arrays are named where they can be.
         """
         if not path.is_file():
-            raise DamagedFileError(f"{name}: the file is missing; build the partitioning again")
+            raise DamagedFileError(f"{name}: the file is missing; {remedy}")
         size = path.stat().st_size
         if size != self.size:
-            raise DamagedFileError(f"{name}: {size} bytes where {self.size} were written; build it again")
+            raise DamagedFileError(f"{name}: {size} bytes where {self.size} were written; {remedy}")
         if sha256(path) != self.sha256:
             where = self._where(path)
-            raise DamagedFileError(f"{name}: altered since it was written ({where}); build it again")
+            raise DamagedFileError(f"{name}: altered since it was written ({where}); {remedy}")
 
     def _where(self, path: Path) -> str:
         try:
@@ -176,7 +178,7 @@ class Entry:
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any] | Tensor]) -> Entry:
     """Write arrays to a safetensors file (not yet flushed: see :func:`new_folder`)."""
     plain = {
-        name: np.ascontiguousarray(array.numpy() if isinstance(array, Tensor) else array)
+        name: np.asarray(array.numpy() if isinstance(array, Tensor) else array, order="C")
         for name, array in arrays.items()
     }
     try:

@@ -1,5 +1,6 @@
 """What ranks say to each other, and what they say when one of them fails."""
 
+import math
 import threading
 
 import pytest
@@ -217,7 +218,7 @@ def test_a_rank_that_fails_amid_training_stops_the_others():
         stopped.guard(comm, train)
 
     with pytest.raises(RuntimeError, match="rank 2 of 3 failed: no memory left"):
-        run_ranks(3, body, timeout=5)
+        run_ranks(3, body, timeout=20)
     assert set(stopped.wait(3)) == {0, 1}
 
 
@@ -273,6 +274,30 @@ def test_a_loss_that_is_not_finite_stops_every_rank_at_its_epoch():
 
     sentence = "the loss is nan at epoch 2; lower the learning rate or scale the features"
     assert run_ranks(3, body) == [[0, 1, sentence]] * 3
+
+
+@pytest.mark.parametrize("where", ["activation", "gradient"])
+def test_the_layer_that_is_not_finite_is_named(where):
+    parts = parts_of_small(2)
+
+    def body(comm: Comm):
+        model = model_for(Recipe(), hidden=8).double()
+        trainer = trainer_on(comm, parts, model)
+        if where == "activation":
+            with torch.no_grad():
+                model.convs[1].linear.weight.fill_(math.inf)
+        else:  # a logarithm's slope at 0, say
+            model.convs[1].linear.weight.register_hook(lambda gradient: gradient * math.nan)
+        with pytest.raises(GcnsysError) as caught:
+            next(iter(trainer.epochs(1)))
+        return str(caught.value)
+
+    said = run_ranks(2, body)
+    assert said[0] == said[1]
+    if where == "activation":
+        assert "the loss is nan at epoch 0 (the result of layer 1 is the first that is not finite)" in said[0]
+    else:
+        assert "the gradient of convs.1.linear.weight is not finite at epoch 0 (the loss is" in said[0]
 
 
 def test_training_starts_from_the_weights_and_statistics_of_rank_0():

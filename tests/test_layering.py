@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "gcnsys"
 LAYERS = [
     {"errors"},
     {"registry", "files"},
+    {"manifest"},
     {"graph"},
     {"kernels"},
     {"datasets"},

@@ -21,9 +21,9 @@ from gcnsys.datasets import Dataset
 from gcnsys.errors import DamagedFileError, InputError
 from gcnsys.graph import toy
 from gcnsys.kernels import SparseRows
+from gcnsys.manifest import NAME, SEAL
 from gcnsys.partition import Cutting, Partitioning, build
 from gcnsys.partition.local import cut_dataset
-from gcnsys.partition.manifest import NAME, SEAL
 from gcnsys.testing.graphs import assignments, graphs, normal, seeds
 
 build_module = import_module("gcnsys.partition.build")  # the package has a function of this name
@@ -178,7 +178,7 @@ def test_an_altered_array_is_named(parts):
     content[start + header["val_mask"]["data_offsets"][0]] ^= 1
     path.write_bytes(content)
     (wrong,) = findings(parts)
-    assert wrong == f"{path}: altered since it was written (array val_mask); build it again"
+    assert wrong == f"{path}: altered since it was written (array val_mask); build the partitioning again"
 
 
 def test_an_altered_header_is_said_to_be_one(parts):
@@ -421,7 +421,7 @@ STOPS = {
     "before the first array": (build_module, "save_arrays", 0),
     "between two parts": (build_module, "save_arrays", 3),
     "while the manifest is flushed": (os, "fsync", 0),
-    "while the folder is flushed": (files, "_sync", 4),
+    "while the folder is flushed": (files, "flush", 4),
     "before it is put in its place": (files, "_put_in_place", 0),
 }
 

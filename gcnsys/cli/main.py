@@ -69,7 +69,8 @@ def run(arguments: Sequence[str]) -> int:
         options = parser().parse_args(arguments)
         result = options.run(options, output)
     except GcnsysError as error:
-        output.problem(str(error), everywhere=error.everywhere)
+        if not error.said:
+            output.problem(str(error), everywhere=error.everywhere)
         return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

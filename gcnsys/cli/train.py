@@ -2,6 +2,9 @@
 
 import argparse
 import contextlib
+import json
+import os
+import signal
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -12,15 +15,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
-from gcnsys.errors import InputError
+from gcnsys.errors import InputError, PeerError
 from gcnsys.partition import Partitioning
-from gcnsys.runtime import Placement, joined
-from gcnsys.runtime.launch import launch
+from gcnsys.runtime import Comm, Placement, joined
+from gcnsys.runtime.launch import LAUNCHER, launch
 from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train import RunConfig
-from gcnsys.train.folder import RunFolder, default_folder
-from gcnsys.train.run import Watch, prepare_process, run_part
+from gcnsys.train.checkpoint import Checkpoints
+from gcnsys.train.folder import SUMMARY, RunFolder, default_folder
+from gcnsys.train.resume import configured as resumed
+from gcnsys.train.resume import run_folder
+from gcnsys.train.run import BEGUN, FINISHED, Watch, prepare_process, run_part
 from gcnsys.train.source import find_partitioning, is_partitioning
+from gcnsys.train.stopping import requests
 
 GROUPS = {
     "model": (
@@ -37,7 +44,8 @@ GROUPS = {
         "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance",
         "order", "partition_seed", "inductive",
     ),
-    "machine": ("parts", "device", "dtype", "threads", "recompute", "timeout"),
+    "machine": ("parts", "device", "dtype", "threads", "recompute"),
+    "long runs": ("checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "timeout", "startup_timeout"),
 }  # fmt: skip
 
 EXAMPLES = """examples:
@@ -46,6 +54,7 @@ EXAMPLES = """examples:
   gcnsys train digits --parts 4 --method bns --rate 0.1
   gcnsys train digits --parts 4 --method bns --schedule pipeline --codec int8
   gcnsys train run.toml --set epochs=50
+  gcnsys train --resume runs/mine --epochs 400
   torchrun --nproc-per-node 4 -m gcnsys train partitions/mine --model sage --hidden 256"""
 
 
@@ -56,12 +65,21 @@ def add(subparsers: Any) -> None:
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument(
-        "data", metavar="DATA", help="a partitioning's folder, a dataset, or a run file (.toml)"
+        "data", metavar="DATA", nargs="?", help="a partitioning's folder, a dataset, or a run file (.toml)"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a run file's key"
     )
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME-DATE-TIME)")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN",
+        help="go on with a run from its last checkpoint, or from the one named; DATA may be another "
+        "partitioning of its graph",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-restarts", type=int, default=0, metavar="N",
+        help="start all ranks again up to N times when one is lost (torchrun has its own)",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="start over in a folder that holds a run")
     parser.add_argument("--json", action="store_true", help="print one JSON object: the summary")
     for title, names in GROUPS.items():
@@ -70,20 +88,24 @@ def add(subparsers: Any) -> None:
 
 
 def configured(options: argparse.Namespace) -> RunConfig:
-    """The configuration of a run: run file, then ``--set``, then options."""
+    """The configuration of a run: of the run to go on with, run file, then ``--set``, then options."""
     given = chosen(options)
-    values: dict[str, Any] = {"data": options.data}
-    if options.data.endswith(".toml"):
-        values = RunConfig.read(Path(options.data))
-        given.pop("data")
+    values: dict[str, Any] = {}
+    if options.data is None:
+        del given["data"]
+    elif options.data.endswith(".toml"):
+        values = RunConfig.read(Path(given.pop("data")))
     for pair in options.set:
         key, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"--set {pair}: write it as KEY=VALUE, such as --set epochs=50")
         values[key.strip()] = _parsed(value.strip())
     values.update(given)
+    if options.resume is not None:
+        return resumed(options.resume, values)
     if "data" not in values:
-        raise InputError(f"{options.data}: the key 'data' is missing; name a dataset or a partitioning")
+        where = f"{options.data}: the key 'data'" if options.data else "DATA"
+        raise InputError(f"{where} is missing; name a dataset or a partitioning, or a run with --resume RUN")
     return RunConfig.checked(values)
 
 
@@ -101,7 +123,8 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     Placement.choose(config.device, 0, config.parts or 1)  # refuses a device that is not there
     with output.working():
         partitioning = find_partitioning(config)
-    folder = options.out or default_folder(Path("runs"), _run_name(partitioning, config))
+    folder = _folder(options, partitioning, config)
+    RunFolder.check(folder, overwrite=options.overwrite or options.resume is not None)
     if partitioning.num_parts == 1:
         return _alone(partitioning, config, folder, options, output)
     # Every rank reads the same resolved file; the partitioning is there already.
@@ -110,21 +133,32 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
         run_file = Path(temporary) / "run.toml"
         run_file.write_text(ready.toml())
         arguments = ["train", str(run_file), "--out", str(folder)]
+        arguments += ["--resume", str(options.resume)] if options.resume is not None else []
         arguments += ["--json"] if options.json else []
         arguments += ["--overwrite"] if options.overwrite else []
-        RunFolder.check(folder, overwrite=options.overwrite)
-        options.exit_code = launch(partitioning.num_parts, arguments)
+        options.exit_code = launch(partitioning.num_parts, arguments, max_restarts=options.max_restarts)
     return None
+
+
+def _folder(options: argparse.Namespace, partitioning: Partitioning, config: RunConfig) -> Path:
+    if options.out is not None:
+        return Path(options.out)
+    if options.resume is not None:
+        return run_folder(options.resume)
+    name = f"{partitioning.manifest.dataset}-{config.model}-{config.method}-p{partitioning.num_parts}"
+    return default_folder(Path("runs"), name)
 
 
 def _alone(
     partitioning: Partitioning, config: RunConfig, path: Path, options: argparse.Namespace, output: Output
 ) -> dict[str, Any]:
     prepare_process(config)
-    with joined(config.device, timeout=config.timeout) as (comm, placement):
-        folder = RunFolder(path, config, overwrite=options.overwrite)
+    with joined(config.device, timeout=config.startup_timeout) as (comm, placement), requests() as request:
+        folder = RunFolder(path, config, overwrite=options.overwrite or options.resume is not None)
         with watched(config, output) as watch:
-            summary = run_part(partitioning, config, comm, placement, folder, watch)
+            summary = run_part(
+                partitioning, config, comm, placement, folder, watch, request=request, resume=options.resume
+            )
     return _finished(summary, path, output)
 
 
@@ -134,9 +168,9 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
     try:
         place = configured(options)
     except InputError:
-        place = RunConfig.checked({"data": options.data})
-    with joined(place.device, timeout=place.timeout) as (comm, placement):
-        partitioning, folder = None, None
+        place = RunConfig.checked({"data": options.data or ""})
+    with joined(place.device, timeout=place.startup_timeout) as (comm, placement):
+        partitioning, folder, resume = None, None, ""
         with comm.agreed():
             config = configured(options)
             asked = config if is_partitioning(Path(config.data)) else _with_parts(config, comm.size)
@@ -150,22 +184,44 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
                     f"started; start one rank a part"
                 )
             if comm.rank == 0:
-                path = options.out or default_folder(Path("runs"), _run_name(partitioning, config))
-                folder = RunFolder(path, config, overwrite=options.overwrite)
+                folder, resume = _taken_up(options, partitioning, config, comm)
+        resume = comm.texts(resume)[0]
+        if resume == FINISHED:
+            return None if folder is None else dict(json.loads((folder.path / SUMMARY).read_text()))
         prepare_process(config)
-        with watched(config, output) as watch:
-            summary = run_part(partitioning, config, comm, placement, folder, watch)
+        with requests() as request, watched(config, output) as watch:
+            try:
+                summary = run_part(
+                    partitioning, config, comm, placement, folder, watch, request=request,
+                    resume=Path(resume) if resume else None,
+                )  # fmt: skip
+            except PeerError as error:
+                # Our own launcher knows best who was killed: it says so, and ends the others by this signal.
+                error.said = error.said or (LAUNCHER in os.environ and request.signal == signal.SIGTERM)
+                raise
     return _finished(summary, folder.path, output) if folder is not None else None
+
+
+def _taken_up(
+    options: argparse.Namespace, partitioning: Partitioning, config: RunConfig, comm: Comm
+) -> tuple[RunFolder, str]:
+    """Where a run goes, and what it goes on from: after a restart, what the attempt before it has left."""
+    path = Path(comm.recall("run") or _folder(options, partitioning, config))
+    comm.remember("run", str(path))
+    resume = "" if options.resume is None else str(options.resume)
+    begun = comm.recall(BEGUN)
+    if begun == FINISHED:
+        resume = FINISHED
+    elif begun and Checkpoints(path).epochs():
+        resume = str(path)
+    anew = options.overwrite or bool(begun) or bool(resume)
+    return RunFolder(path, config, overwrite=anew), resume
 
 
 def _with_parts(config: RunConfig, size: int) -> RunConfig:
     if config.parts not in (None, size):
         raise InputError(f"--parts {config.parts} but {size} ranks were started; start one rank a part")
     return config.model_copy(update={"parts": size})
-
-
-def _run_name(partitioning: Partitioning, config: RunConfig) -> str:
-    return f"{partitioning.manifest.dataset}-{config.model}-{config.method}-p{partitioning.num_parts}"
 
 
 def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """``npz:PATH`` and ``npy:DIR``: arrays on disk, never pickled objects."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ NAMES = (
 )  # fmt: skip
 
 _ZIP_END = 22 + 65535  # bytes that a zip file's last record may take
+_MOST_DEFLATED = 1040  # bytes that one compressed byte can stand for
 
 
 def read_npz(argument: str) -> Mapping[str, Any]:
@@ -54,6 +56,9 @@ def _members(path: Path) -> dict[str, Any]:
             with archive.open(member) as content:
                 name = member.filename.removesuffix(".npy")
                 if name in NAMES:
+                    if member.file_size > _MOST_DEFLATED * member.compress_size + _ZIP_END:
+                        raise zipfile.BadZipFile(f"{member.filename} cannot be as large as it says")
+                    _check_size(content, member.file_size)
                     arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
                     if content.read(1):
                         raise zipfile.BadZipFile(f"{member.filename} goes on after its end")
@@ -83,8 +88,20 @@ def _array(path: Path) -> np.ndarray[Any, Any]:
     if path.stat().st_size > 4096:
         return np.lib.format.open_memmap(path, mode="c")
     with path.open("rb") as file:
+        _check_size(file, path.stat().st_size)
         array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
+
+
+def _check_size(file: IO[bytes], size: int) -> None:
+    """Refuse an array whose header asks for other memory than its bytes fill; none is allocated for it."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    needed = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and needed != size - file.tell():
+        raise ValueError(f"its header asks for {needed} bytes where {size - file.tell()} follow")
+    file.seek(0)
 
 
 def save(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:

@@ -13,6 +13,7 @@ from gcnsys import __version__
 from gcnsys.datasets.dataset import MASKS, Dataset
 from gcnsys.files import CHUNK, Entry, new_folder, save_arrays
 from gcnsys.graph import CSR, Graph
+from gcnsys.manifest import NAME, FileEntry
 from gcnsys.partition.assign import Balance, Objective, Request, assign, load_of
 from gcnsys.partition.disk import (
     EXCHANGE,
@@ -24,7 +25,7 @@ from gcnsys.partition.disk import (
     node_arrays,
     part_folder,
 )  # fmt: skip
-from gcnsys.partition.manifest import NAME, FileEntry, Manifest, PartSummary
+from gcnsys.partition.manifest import Manifest, PartSummary
 from gcnsys.partition.order import Order, resolved
 from gcnsys.partition.part import ExchangePlan
 from gcnsys.partition.pieces import Piece, Pieces
@@ -156,7 +157,7 @@ class _Writer:
     def _save(self, rank: int, name: str, arrays: dict[str, Tensor]) -> None:
         relative = f"{part_folder(rank)}/{name}"
         entry: Entry = save_arrays(self.folder / relative, arrays)
-        self.files[relative] = FileEntry(size=entry.size, sha256=entry.sha256, arrays=entry.arrays)
+        self.files[relative] = FileEntry.of(entry)
 
     def manifest(self, spec: str, normalization: str, seconds: dict[str, float]) -> Manifest:
         dataset, graph = self.dataset, self.dataset.graph

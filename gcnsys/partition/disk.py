@@ -15,7 +15,8 @@ from gcnsys.files import load_arrays
 from gcnsys.graph import CSR
 from gcnsys.kernels import SparseRows
 from gcnsys.kernels.block import Degrees
-from gcnsys.partition.manifest import NAME, SEAL, Manifest
+from gcnsys.manifest import NAME, SEAL
+from gcnsys.partition.manifest import Manifest
 from gcnsys.partition.part import ExchangePlan, NodeData, Part, PartGraph, TrainingCut, induced
 
 GRAPH, EXCHANGE, NODES = "graph.safetensors", "exchange.safetensors", "nodes.safetensors"
@@ -100,13 +101,18 @@ class Partitioning:
     def num_parts(self) -> int:
         return self.manifest.num_parts
 
-    def part(self, rank: int) -> Part:
+    def part(self, rank: int, *, checked: bool = False) -> Part:
         """Map one part into memory.
 
+        Args:
+            rank: which.
+            checked: read every byte and compare checksums, as before a run of days.
+
         Raises:
-            DamagedFileError: a file is missing, or an array is not of the size or type the manifest says.
+            DamagedFileError: a file is missing or, if ``checked``, altered; or an array is not of the size or
+                type the manifest says.
         """
-        graph, exchange, nodes = (self._arrays(rank, name) for name in (GRAPH, EXCHANGE, NODES))
+        graph, exchange, nodes = (self._arrays(rank, name, checked) for name in (GRAPH, EXCHANGE, NODES))
         plan = ExchangePlan(
             exchange["send_rows"], tuple(exchange["send_counts"].tolist()),
             tuple(exchange["recv_counts"].tolist()), exchange["send_edges"],
@@ -130,7 +136,7 @@ class Partitioning:
         """The global ids of a part's inner nodes, ``[n]``."""
         return self._arrays(rank, GRAPH)["inner_ids"]
 
-    def _arrays(self, rank: int, name: str) -> dict[str, Tensor]:
+    def _arrays(self, rank: int, name: str, checked: bool = False) -> dict[str, Tensor]:
         relative = f"{part_folder(rank)}/{name}"
         entry = self.manifest.files.get(relative)
         path = self.folder / relative
@@ -139,6 +145,8 @@ class Partitioning:
                 f"{path}: missing or not of the size the manifest says; "
                 f"look with: gcnsys partition verify {self.folder}"
             )
+        if checked:
+            entry.entry().check(path, str(path))
         arrays = load_arrays(path, name=str(path))
         for key, about in entry.arrays.items():
             found = arrays.get(key)

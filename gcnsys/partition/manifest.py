@@ -1,26 +1,21 @@
 """What ``manifest.json`` of a partitioning holds; its format is explained in ``partitions/README.md``."""
 
 import hashlib
-import json
+import re
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, field_validator
 
-from gcnsys.errors import DamagedFileError
-from gcnsys.files import Entry, write
+from gcnsys.manifest import Description, FileEntry, seal, unseal
 
 FORMAT: Final = "gcnsys-partitioning"
 VERSION = 1
-NAME = "manifest.json"
-SEAL = "manifest.sha256"
+
+_FILE = re.compile(r"part-\d{5}/(graph|exchange|nodes)\.safetensors")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class PartSummary(_Model):
+class PartSummary(Description):
     """The size of one part.
 
     Attributes:
@@ -43,18 +38,7 @@ class PartSummary(_Model):
     train_sends: list[int]
 
 
-class FileEntry(_Model):
-    """See :class:`gcnsys.files.Entry`."""
-
-    size: int = Field(ge=0)
-    sha256: str
-    arrays: dict[str, dict[str, Any]]
-
-    def entry(self) -> Entry:
-        return Entry(self.size, self.sha256, self.arrays)
-
-
-class Manifest(_Model):
+class Manifest(Description):
     """What a partitioning is, how it was made, and the checksums of its files.
 
     Attributes:
@@ -98,11 +82,17 @@ class Manifest(_Model):
     parts: list[PartSummary]
     files: dict[str, FileEntry]
 
+    @field_validator("files")
+    @classmethod
+    def _lie_in_the_folder(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for name in files:
+            if not _FILE.fullmatch(name):
+                raise ValueError(f"{name!r} is not the name of a part's file")
+        return files
+
     def write(self, folder: Path) -> None:
         """Write the manifest and the seal that guards it."""
-        content = (self.model_dump_json(indent=1) + "\n").encode()
-        write(folder / NAME, content)
-        write(folder / SEAL, _seal(content))
+        seal(folder, self)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -111,32 +101,10 @@ class Manifest(_Model):
         Raises:
             DamagedFileError: there is none, it was altered, or it is of another version.
         """
-        path = folder / NAME
-        try:
-            content, seal = path.read_bytes(), (folder / SEAL).read_bytes()
-        except OSError as error:
-            raise DamagedFileError(
-                f"{folder}: not a partitioning ({Path(error.filename).name} cannot be read: "
-                f"{error.strerror}); make one with: gcnsys partition build"
-            ) from error
-        if _seal(content) != seal:
-            raise DamagedFileError(f"{path}: {NAME} or {SEAL} was altered; build the partitioning again")
-        try:
-            about = json.loads(content)
-            if about.get("format") != FORMAT or about.get("version") != VERSION:
-                raise DamagedFileError(
-                    f"{path}: format {about.get('format')!r} version {about.get('version')!r}, this gcnsys "
-                    f"reads {FORMAT!r} version {VERSION}; build the partitioning again"
-                )
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise DamagedFileError(f"{path}: field {field}: {first['msg']}") from error
-        except (ValueError, AttributeError) as error:
-            if isinstance(error, DamagedFileError):
-                raise
-            raise DamagedFileError(f"{path}: not JSON ({error}); build the partitioning again") from error
+        return unseal(
+            folder, cls, what="partitioning", found_by="make one with: gcnsys partition build",
+            remedy="build the partitioning again", expected=(FORMAT, VERSION),
+        )  # fmt: skip
 
     @property
     def fingerprint(self) -> str:
@@ -145,7 +113,3 @@ class Manifest(_Model):
         for name, entry in sorted(self.files.items()):
             digest.update(f"{name} {entry.sha256}\n".encode())
         return digest.hexdigest()[:16]
-
-
-def _seal(content: bytes) -> bytes:
-    return (hashlib.sha256(content).hexdigest() + "\n").encode()

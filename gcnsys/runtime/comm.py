@@ -11,13 +11,16 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import Store
 
 from gcnsys.errors import GcnsysError, InputError, PeerError
+from gcnsys.runtime.heartbeat import Heartbeat
 
 Kind = Literal["halo", "reduce", "control"]
 
@@ -69,7 +72,7 @@ class Flight:
         if self.works:
             with self.comm.timed("halo"):
                 for work in self.works:
-                    work.wait()
+                    self.comm.wait(work)
             self.works = []
         return self.rows.to(self.home)
 
@@ -82,12 +85,20 @@ class Comm:
         wire: the kind of memory its backend reads; tensors elsewhere pass through it (gloo under
             ranks that share a GPU reads host memory).
         another: makes a second group of the same ranks; collective.
+        timeout: seconds after which a silent peer counts as gone.
+        heartbeat: says which one it is; None: nobody knows.
+        store: the launcher's, which outlives the ranks; None: there is none.
+
+    Attributes:
+        timeout: may be changed, alike on all ranks.
     """
 
     def __init__(
         self, group: dist.ProcessGroup, *, wire: torch.device | None = None,
-        another: Callable[[], dist.ProcessGroup] | None = None,
+        another: Callable[[], dist.ProcessGroup] | None = None, timeout: float = 1800.0,
+        heartbeat: Heartbeat | None = None, store: Store | None = None,
     ) -> None:  # fmt: skip
+        self.timeout, self.heartbeat, self._store = timeout, heartbeat, store
         self.group, self.wire = group, wire or torch.device("cpu")
         self._halo_group, self._another = group, another
         self.rank, self.size = group.rank(), group.size()
@@ -101,7 +112,7 @@ class Comm:
         holds the tensors of the last message would ask for the lock of an interpreter that is gone,
         which ends the process by SIGABRT now and then.
         """
-        del self.group, self._halo_group, self._another
+        del self.group, self._halo_group, self._another, self._store
 
     def separate_halo(self) -> None:
         """Give halo rows connections of their own; collective.
@@ -115,17 +126,37 @@ class Comm:
     def timed(self, kind: Kind) -> Iterator[None]:
         """Charge the time a block takes to this kind of traffic."""
         began = time.perf_counter()
+        if self.heartbeat is not None:
+            self.heartbeat.waits = True
         try:
             yield
         except RuntimeError as error:
             # A peer that is gone shows as a reset or timed-out connection on whatever we wait for.
-            cause = re.sub(r"^\[[^]]*\] ", "", str(error).splitlines()[0]).split(". ")[0]
-            raise PeerError(
+            raise self._lost(kind, error) from error
+        finally:
+            if self.heartbeat is not None:
+                self.heartbeat.waits = False
+            self.traffic.seconds[kind] += time.perf_counter() - began
+
+    def wait(self, work: dist.Work) -> None:
+        """Wait for something that was started, no longer than the timeout."""
+        if self.wire.type == "cpu":
+            work.wait(timedelta(seconds=self.timeout))
+        else:  # the stream waits, not this thread; the backend watches the time itself
+            work.wait()
+
+    def _lost(self, kind: Kind, error: RuntimeError) -> PeerError:
+        cause = re.sub(r"^\[[^]]*\] ", "", str(error).splitlines()[0]).split(". ")[0]
+        if self.heartbeat is None:
+            return PeerError(
                 f"lost contact with another rank during a {kind} exchange ({cause}); the rank that failed "
                 f"first says why"
-            ) from error
-        finally:
-            self.traffic.seconds[kind] += time.perf_counter() - began
+            )
+        silent = re.search("time(d )?out", cause, re.IGNORECASE)
+        sentence = self.heartbeat.culprit(cause, waited=self.timeout if silent else None)
+        problem = PeerError(sentence or f"another rank has said what ended the run ({cause})")
+        problem.said = sentence is None
+        return problem
 
     def swap(self, rows: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Flight:
         """Start sending ``[sum(send_counts), F]`` rows, cut by receiver.
@@ -178,7 +209,7 @@ class Comm:
             share = 2 * (self.size - 1) / self.size
             self.traffic.sent_bytes[kind] += round(share * packed.numel() * packed.element_size())
             options = dist.AllreduceOptions()
-            options.reduceOp = operation
+            options.reduceOp, options.timeout = operation, timedelta(seconds=self.timeout)
             with self.timed(kind):
                 self.group.allreduce([packed], options).wait()
         return packed.to(tensor.device)
@@ -188,7 +219,7 @@ class Comm:
         packed = self._packed(tensor).clone()
         if self.size > 1:
             options = dist.BroadcastOptions()
-            options.rootRank = 0
+            options.rootRank, options.timeout = 0, timedelta(seconds=self.timeout)
             with self.timed("control"):
                 self.group.broadcast([packed], options).wait()
         return packed.to(tensor.device)
@@ -207,6 +238,25 @@ class Comm:
         table = self.add(table, "control").to("cpu", torch.uint8)
         return [bytes(table[rank, : int(length[rank])].tolist()).decode() for rank in range(self.size)]
 
+    def remember(self, key: str, text: str) -> None:
+        """Leave a text with the launcher, for this rank when it is started again."""
+        if self._store is not None:
+            self._store.set(f"remembered/{key}", text)
+
+    def recall(self, key: str) -> str | None:
+        """What was left there before."""
+        key = f"remembered/{key}"
+        return (
+            str(self._store.get(key), "utf-8")
+            if self._store is not None and self._store.check([key])
+            else None
+        )
+
+    def doing(self, what: str) -> None:
+        """What this rank is at, for others that may wait in vain."""
+        if self.heartbeat is not None:
+            self.heartbeat.doing = what
+
     @contextlib.contextmanager
     def agreed(self) -> Iterator[None]:
         """Run a block that may fail on one rank alone; if any rank fails, all raise its sentence.
@@ -220,7 +270,8 @@ class Comm:
         except GcnsysError as error:
             problem = error
         except OSError as error:
-            problem = InputError(f"{error.filename}: {error.strerror}; free space or choose another place")
+            where = f"{error.filename}: " if error.filename else ""
+            problem = InputError(f"{where}{error.strerror or error}; free space or choose another place")
         except Exception as error:
             problem, unexpected = GcnsysError(f"{type(error).__name__}: {error}"), error
         told = self.texts(f"{problem.exit_code} {problem}" if problem else "")

@@ -76,10 +76,12 @@ class Crossing:
     Attributes:
         sent: of its boundary rows.
         arriving: of its halo rows.
+        occasion: when it was drawn; None: whenever, as every row crosses.
     """
 
     sent: Share
     arriving: Share
+    occasion: Occasion | None = None
 
 
 class Drawer:
@@ -113,14 +115,14 @@ class Drawer:
             Boundary(peer, rank, edges) for peer, edges in enumerate(fed.split(list(plan.recv_counts)))
         ]
 
-    def at(self, occasion: Occasion) -> Crossing:
+    def at(self, occasion: Occasion | None) -> Crossing:
         """What crosses on an occasion."""
-        if self.sampler is None:
+        if self.sampler is None or occasion is None:
             return self._everything
         if self._last is None or self._last[0] != occasion:
             sent = joined(self.draws(self._leaving, occasion), self.graph.plan.send_counts)
             arriving = joined(self.draws(self._coming, occasion), self.graph.plan.recv_counts)
-            self._last = occasion, Crossing(sent.to(self.device), arriving.to(self.device))
+            self._last = occasion, Crossing(sent.to(self.device), arriving.to(self.device), occasion)
         return self._last[1]
 
     def draws(self, boundaries: Sequence[Boundary], occasion: Occasion) -> list[Draw]:

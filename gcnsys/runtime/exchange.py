@@ -80,10 +80,8 @@ class Exchange:
         again, pipelined = recomputing(), self.choices.pipelined
         number = self._uses[again]
         self._uses[again] += 1
-        place = number if pipelined else 0
-        if place == len(self._lanes):
-            self._lanes.append((self._lane(back=False), self._lane(back=True)))
-        return Lanes(*self._lanes[place], again and pipelined, number)
+        pair = self.pair(number if pipelined else 0)
+        return Lanes(*pair, again and pipelined, number)
 
     def send(self, lanes: Lanes, rows: Tensor) -> None:
         """Boundary rows, ``[b, F]`` in the order of :meth:`positions`, leave for the halos they lie in."""
@@ -99,6 +97,17 @@ class Exchange:
         """Gradients of the halo rows of a draw, ``[a, F]``, leave for the owners."""
         ids = crossing.arriving.of(self._halo_ids)
         lanes.gradients.depart(rows, crossing, self._key(lanes, back=True), ids)
+
+    def pair(self, place: int) -> tuple[Lane, Lane]:
+        """The lanes of features and of gradients of an aggregation, made when they are first needed."""
+        while place >= len(self._lanes):
+            self._lanes.append((self._lane(back=False), self._lane(back=True)))
+        return self._lanes[place]
+
+    @property
+    def num_pairs(self) -> int:
+        """How many aggregations have had lanes so far."""
+        return len(self._lanes)
 
     @property
     def passages(self) -> list[Passage]:

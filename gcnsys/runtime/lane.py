@@ -7,7 +7,7 @@ scale they were drawn with, however many epochs ago that was, and their gradient
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from gcnsys.kernels.dropout import DropoutKey
 from gcnsys.runtime.codec import Codec
 from gcnsys.runtime.comm import Comm, Flight
-from gcnsys.runtime.crossing import Crossing, Share
+from gcnsys.runtime.crossing import Crossing, Drawer, Share
+from gcnsys.runtime.rows import Occasion
 from gcnsys.runtime.smoothing import Running
 
 Start = Literal["exact", "zero"]
@@ -52,6 +53,21 @@ class Passage:
     sent_bytes: int = 0
     waited_seconds: float = 0.0
     beside_seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Landed:
+    """Rows that wait to be used, as they came.
+
+    Attributes:
+        wire: ``[k, ...]`` in the codec's form.
+        occasion: when they were drawn; None: all of them cross.
+        width: of the rows, decoded.
+    """
+
+    wire: Tensor
+    occasion: Occasion | None
+    width: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -134,6 +150,28 @@ class Lane:
         """Wait for all that is under way; it stays there to be used."""
         for each in self.under_way:
             each.flight.land()
+
+    def kept(self) -> list[Landed]:
+        """What is under way, landed; collective, as all that is under way is waited for."""
+        self.settle()
+        return [Landed(each.flight.rows, each.crossing.occasion, each.width) for each in self.under_way]
+
+    def take_up(
+        self, landed: Sequence[Landed], drawer: Drawer, dtype: torch.dtype, home: torch.device
+    ) -> None:
+        """Go on with what another lane like this one kept.
+
+        Args:
+            landed: oldest first.
+            drawer: draws the same rows again.
+            dtype: of the rows, decoded.
+            home: where they are used.
+        """
+        self.under_way.clear()
+        for each in landed:
+            wire = each.wire.to(self.comm.wire)
+            flight = Flight(wire, wire[:0], [], self.comm, home)
+            self.under_way.append(_UnderWay(flight, drawer.at(each.occasion), each.width, dtype))
 
     def rehearse(self) -> None:
         """Send as much as last time, of no meaning, and wait for it."""

@@ -7,14 +7,29 @@ import sys
 import uuid
 from collections.abc import Sequence
 
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from gcnsys.errors import PeerError
 
+LAUNCHER = "GCNSYS_LAUNCHER"
+"""Set for ranks that were started from here."""
 
-def launch(num_ranks: int, arguments: Sequence[str]) -> int:
+
+PATIENCE = 60
+"""Seconds that ranks have to end by themselves."""
+
+
+def launch(num_ranks: int, arguments: Sequence[str], *, max_restarts: int = 0) -> int:
     """Run ``python -m gcnsys ARGUMENTS`` on every rank of this machine and wait.
+
+    Signals that ask it to stop go on to the ranks, which have a minute to finish an epoch.
+
+    Args:
+        num_ranks: to start.
+        arguments: of each.
+        max_restarts: how often all of them are started again when one fails.
 
     Returns:
         0, or the exit code of the first rank that failed; it has said why.
@@ -27,10 +42,12 @@ def launch(num_ranks: int, arguments: Sequence[str]) -> int:
     logging.getLogger("torch.distributed.run").setLevel(logging.CRITICAL)
     # One machine: the loopback device always resolves, which the host's name may not.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ[LAUNCHER] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // num_ranks)))
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=num_ranks, run_id=uuid.uuid4().hex, local_addr="127.0.0.1",
-        rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", max_restarts=0, monitor_interval=0.1,
+        rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", max_restarts=max_restarts, monitor_interval=0.1,
+        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", shutdown_timeout=PATIENCE,
     )  # fmt: skip
     try:
         elastic_launch(config, sys.executable)("-m", "gcnsys", *arguments)
@@ -40,4 +57,6 @@ def launch(num_ranks: int, arguments: Sequence[str]) -> int:
             return int(failure.exitcode)
         name = signal.Signals(-failure.exitcode).name
         raise PeerError(f"rank {rank} was killed by {name}; the others were stopped") from error
+    except SignalException as asked:
+        return 128 + asked.sigval.value
     return 0

@@ -14,10 +14,12 @@ import torch.distributed as dist
 # Its functions take the default group as a default argument: imported later (torch's optimizers do),
 # they would own the group for ever, and Comm.close says what comes of that.
 import torch.distributed.nn.functional
-from torch._C._distributed_c10d import HashStore
+from torch._C._distributed_c10d import HashStore, PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from gcnsys.errors import InputError, PeerError
 from gcnsys.runtime.comm import Comm
+from gcnsys.runtime.heartbeat import Heartbeat
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -75,6 +77,11 @@ def _take_turns() -> None:
                 os.sched_setscheduler(int(name.parent.name), os.SCHED_BATCH, os.sched_param(0))
 
 
+def restarts() -> int:
+    """How often the launcher has started this rank again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+
+
 @contextlib.contextmanager
 def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tuple[Comm, Placement]]:
     """Join the group described by torchrun's environment variables, or be the only rank.
@@ -94,10 +101,12 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
         torch.cuda.set_device(placement.device)
     patience = timedelta(seconds=timeout)
     try:
-        if launched_by_torchrun():
-            dist.init_process_group(placement.backend, rank=rank, world_size=size, timeout=patience)
-        else:
-            dist.init_process_group(placement.backend, rank=0, world_size=1, store=HashStore())
+        store = _store(rank, size, patience)
+        # The launcher keeps one store for all its attempts: without a name of its own, a rank that was
+        # started again would find the addresses of ranks that are gone.
+        own = PrefixStore(f"attempt-{restarts()}", store)
+        heartbeat = Heartbeat(_copy(own), rank, size) if size > 1 else None
+        dist.init_process_group(placement.backend, store=own, rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError) as error:
         raise PeerError(
             f"rank {rank} of {size} could not join the others at "
@@ -112,9 +121,36 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
         return made
 
     _take_turns()
-    comm = Comm(dist.group.WORLD, wire=placement.wire, another=another)
+    comm = Comm(
+        dist.group.WORLD, wire=placement.wire, another=another, timeout=timeout, heartbeat=heartbeat,
+        store=store,
+    )  # fmt: skip
     try:
         yield comm, placement
+    except BaseException as error:
+        if heartbeat is not None and not (
+            isinstance(error, PeerError) or getattr(error, "everywhere", False)
+        ):
+            # What this rank says of itself, no other needs to guess.
+            with contextlib.suppress(TimeoutError, RuntimeError):
+                heartbeat.claim(f"{type(error).__name__}: {error}")
+        raise
     finally:
         comm.close()
         dist.destroy_process_group()
+        if heartbeat is not None:
+            heartbeat.close()
+
+
+def _store(rank: int, size: int, patience: timedelta) -> Store:
+    """Where ranks find each other; one that outlives them where a launcher keeps it."""
+    if not launched_by_torchrun():
+        return HashStore()
+    store, _, _ = next(iter(rendezvous("env://", rank, size, timeout=patience)))
+    return PrefixStore("gcnsys", store)
+
+
+def _copy(store: Store) -> Store:
+    """Another connection to the same store; the stubs do not know of it."""
+    made: Store = store.clone()  # type: ignore[attr-defined]
+    return made

@@ -39,7 +39,7 @@ def run_ranks(num_ranks: int, body: Callable[[Comm], T], *, timeout: float = 60.
                 made.barrier().wait()
                 return made
 
-            results[rank] = body(Comm(group("ranks"), another=lambda: group("halo")))
+            results[rank] = body(Comm(group("ranks"), another=lambda: group("halo"), timeout=timeout))
         except BaseException as error:
             failures.append((rank, error))
 

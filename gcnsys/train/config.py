@@ -111,7 +111,15 @@ class RunConfig(BaseModel):
     threads: int | None = Field(
         None, ge=1, description="of each rank (default: this machine's cores shared out)"
     )
-    timeout: float = Field(1800.0, gt=0, description="seconds after which a silent rank counts as gone")
+    timeout: float = Field(
+        300.0, gt=0, description="seconds after which a silent rank counts as gone, once an epoch is done"
+    )
+    startup_timeout: float = Field(1800.0, gt=0, description="the same before that")
+    checkpoint_every: int = Field(0, ge=0, description="epochs between checkpoints; 0: by time alone")
+    checkpoint_minutes: float = Field(
+        10.0, ge=0, description="minutes between checkpoints; 0: by epochs alone, or none if that is 0, too"
+    )
+    keep_checkpoints: int = Field(2, ge=1, description="how many of the last checkpoints stay")
 
     @model_validator(mode="before")
     @classmethod

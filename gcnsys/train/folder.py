@@ -4,6 +4,7 @@
 ``best.safetensors`` (by validation) and ``final.safetensors``. Only rank 0 writes.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.files import move_into_place, save_arrays, write, write_json
+from gcnsys.train.checkpoint import Checkpoints
 from gcnsys.train.config import RunConfig
 
 CONFIG, METRICS, SUMMARY = "config.toml", "metrics.jsonl", "summary.json"
@@ -57,8 +59,15 @@ class RunFolder:
         self.check(path, overwrite=overwrite)
         self.path, self.config = path, config
 
-    def start(self) -> None:
-        """Write the configuration; called once nothing stands in the way of the first epoch."""
+    def begin(self, done: int) -> None:
+        """Start a run, or take one up after so many epochs; nothing stands in the way of the next."""
+        Checkpoints(self.path).clean(above=done)
+        if done:
+            self._take_up(done)
+        else:
+            self._start()
+
+    def _start(self) -> None:
         for name in (METRICS, SUMMARY, "best.safetensors", "final.safetensors"):
             (self.path / name).unlink(missing_ok=True)
         write(self.path / CONFIG, self.config.toml().encode())
@@ -68,6 +77,17 @@ class RunFolder:
         """Refuse a folder that holds a run already."""
         if (path / CONFIG).exists() and not overwrite:
             raise InputError(f"{path} holds a run already; choose another --out or pass --overwrite")
+
+    def _take_up(self, epoch: int) -> None:
+        kept = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.path / METRICS).read_bytes().splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut short by a crash
+                    if json.loads(line)["epoch"] < epoch:
+                        kept.append(line + b"\n")
+        write(self.path / METRICS, b"".join(kept))
+        (self.path / SUMMARY).unlink(missing_ok=True)
+        write(self.path / CONFIG, self.config.toml().encode())
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""

@@ -1,6 +1,7 @@
 """One run on one rank: from a partitioning and a configuration to a summary."""
 
 import json
+import logging
 import os
 import platform
 import resource
@@ -14,19 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gcnsys import kernels
 from gcnsys.kernels.backend import keep_freed_memory
 from gcnsys.nn import GNN, build_model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
+from gcnsys.runtime.process import restarts
+from gcnsys.train.best import Best
 from gcnsys.train.config import RunConfig
-from gcnsys.train.folder import RunFolder
+from gcnsys.train.folder import CONFIG, RunFolder
+from gcnsys.train.keeper import Keeper
 from gcnsys.train.method import EXCHANGE
+from gcnsys.train.resume import take_up
+from gcnsys.train.stopping import Request
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Epoch, Evaluation, Trainer
 from gcnsys.train.view import precomputes, views
+
+log = logging.getLogger(__name__)
+
+BEGUN, FINISHED = "begun", "finished"
+"""What a launcher is told of a run, for ranks that it starts again."""
 
 Watch = Callable[[dict[str, Any]], None]
 """Called on rank 0 with each epoch's record."""
@@ -52,28 +62,10 @@ def make_optimizer(model: GNN, config: RunConfig) -> torch.optim.Adam:
     return torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
-class Best:
-    """The best epoch by validation accuracy; equal ones are told apart by validation loss."""
-
-    def __init__(self) -> None:
-        self.epoch, self.key = -1, (-1.0, 0.0)
-        self.evaluation: Evaluation | None = None
-        self.state: dict[str, Tensor] = {}
-
-    def offer(self, epoch: int, evaluation: Evaluation, model: GNN) -> bool:
-        """Take an epoch in if it is better; without validation nodes the last one is best."""
-        score = evaluation.scores["val"]
-        key = (score.accuracy, -score.loss)
-        if self.evaluation is not None and score.accuracy == score.accuracy and key <= self.key:
-            return False
-        self.epoch, self.key, self.evaluation = epoch, key, evaluation
-        self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return True
-
-
 def run_part(
     partitioning: Partitioning, config: RunConfig, comm: Comm, placement: Placement,
-    folder: RunFolder | None = None, watch: Watch | None = None,
+    folder: RunFolder | None = None, watch: Watch | None = None, *, request: Request | None = None,
+    resume: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train this rank's part; collective.
 
@@ -82,18 +74,24 @@ def run_part(
         config: the same on every rank.
         comm: the ranks.
         placement: where this one computes.
-        folder: where rank 0 writes; None: nothing is written.
+        folder: where rank 0 writes, and all ranks their checkpoints; None: nothing is written.
         watch: called on rank 0 after each epoch.
+        request: whether this process was asked to stop.
+        resume: a run's folder, or a checkpoint of one, to go on from.
 
     Returns:
         the summary, the same on every rank.
+
+    Raises:
+        StoppedError: the run was asked to stop, and has done so after a whole epoch.
+        GcnsysError: it cannot go on; the sentence says why.
     """
     began, manifest = time.perf_counter(), partitioning.manifest
     comm.same("configuration", config.toml())
     comm.same("partitioning", manifest.fingerprint)
     dtype = getattr(torch, config.dtype)
     with comm.agreed():
-        part = partitioning.part(comm.rank)
+        part = partitioning.part(comm.rank, checked=True)
         model = build_model(
             config.model_settings(), manifest.num_features, manifest.num_classes, seed=config.seed
         ).to(placement.device, dtype)
@@ -107,20 +105,47 @@ def run_part(
         model, training, evaluation, Task(manifest.multilabel), optimizer, comm,
         seed=config.seed, scheduler=scheduler,
     )  # fmt: skip
+    folder, best = folder if comm.rank == 0 else None, Best()
+    first = 0
+    if resume is not None:
+        first = take_up(resume, trainer, best, config, partitioning, comm, restarted=restarts() > 0)
     with comm.agreed():
-        if folder is not None and comm.rank == 0:
-            folder.start()
-    trained = _loop(trainer, model, config, folder if comm.rank == 0 else None, watch)
+        if folder is not None:
+            folder.begin(first)
+            comm.remember(BEGUN, "yes")
+    shared = shared_folder(folder, config, comm)
+    keeper = Keeper(trainer, best, config, partitioning, request or Request(), shared)
+    trained = _loop(trainer, model, config, keeper, folder, watch, first)
     trainer.settle()
-    best = trained.best
-    if folder is not None and comm.rank == 0:
-        folder.save_weights("final", model.state_dict())
-        folder.save_weights("best", best.state)
+    with comm.agreed():
+        keeper.check()
+        if folder is not None:
+            folder.save_weights("final", model.state_dict())
+            folder.save_weights("best", best.state)
     rows = rows_per_layer(trainer, model, comm)
-    summary = _summary(config, partitioning, comm, trained, rows, time.perf_counter() - began)
-    if folder is not None and comm.rank == 0:
-        folder.finish(summary)
+    summary = _summary(config, partitioning, comm, trained, rows, time.perf_counter() - began, keeper.seconds)
+    with comm.agreed():
+        if folder is not None:
+            folder.finish(summary)
+            comm.remember(BEGUN, FINISHED)
+    keeper.finish(trained.done)
     return summary
+
+
+def shared_folder(folder: RunFolder | None, config: RunConfig, comm: Comm) -> Path | None:
+    """Where all ranks put their checkpoints: rank 0's run folder, if all see it; collective."""
+    path = comm.texts("" if folder is None else str(folder.path.resolve()))[0]
+    if not path or not (config.checkpoint_every or config.checkpoint_minutes):
+        return None
+    blind = comm.texts("" if (Path(path) / CONFIG).exists() else "blind")
+    if "blind" in blind:
+        if comm.rank == 0:
+            log.warning(
+                "no checkpoints are kept: rank %d does not see %s, which rank 0 made; give --out on a disk "
+                "that all machines share", blind.index("blind"), path,
+            )  # fmt: skip
+        return None
+    return Path(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +162,20 @@ class _Trained:
     last: Evaluation
     transfer_seconds: float
 
+    @property
+    def done(self) -> int:
+        """Epochs since the run began, those before it went on included."""
+        return self.epochs[-1].number + 1
+
 
 def _loop(
-    trainer: Trainer, model: GNN, config: RunConfig, folder: RunFolder | None, watch: Watch | None
-) -> _Trained:
+    trainer: Trainer, model: GNN, config: RunConfig, keeper: Keeper, folder: RunFolder | None,
+    watch: Watch | None, first: int,
+) -> _Trained:  # fmt: skip
     epochs: list[Epoch] = []
-    best, last, transfer = Best(), None, 0.0
-    for epoch in trainer.epochs(config.epochs):
-        if epoch.number == 0 and config.schedule != "sync":
+    best, last, transfer = keeper.best, None, 0.0
+    for epoch in trainer.epochs(config.epochs, first=first):
+        if epoch.number == first and config.schedule != "sync":
             transfer = trainer.transfer_seconds()
         epochs.append(epoch)
         record: dict[str, Any] = {"epoch": epoch.number, **asdict(epoch)}
@@ -156,11 +187,15 @@ def _loop(
                 record[f"{name}_acc"], record[f"{name}_loss"] = score.accuracy, score.loss
             record["eval_seconds"] = last.seconds
         if folder is not None:
-            folder.log(record)
+            with keeper.noting():
+                folder.log(record)
         if watch is not None and trainer.comm.rank == 0:
             watch(record)
         if config.patience and epoch.number - best.epoch >= config.patience and best.epoch >= 0:
             break
+        trainer.comm.timeout = config.timeout
+        if epoch.number + 1 < config.epochs:
+            keeper.after(epoch.number + 1)
     if last is None:
         last = trainer.evaluate()
         best.offer(epochs[-1].number, last, model)
@@ -169,7 +204,7 @@ def _loop(
 
 def _summary(
     config: RunConfig, partitioning: Partitioning, comm: Comm, trained: _Trained,
-    rows: dict[str, list[int]], seconds: float,
+    rows: dict[str, list[int]], seconds: float, checkpoint_seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
     epochs, best, last = trained.epochs, trained.best, trained.last
     manifest, chosen = partitioning.manifest, best.evaluation
@@ -179,6 +214,7 @@ def _summary(
     comm_seconds = statistics.median(epoch.comm_seconds for epoch in timed)
     own = {
         "seconds_total": seconds,
+        "checkpoint_seconds": checkpoint_seconds,
         "epoch_seconds_median": statistics.median(epoch.seconds for epoch in timed),
         "compute_seconds_median": statistics.median(epoch.compute_seconds for epoch in timed),
         "comm_seconds_median": comm_seconds,
@@ -206,7 +242,7 @@ def _summary(
             "training": sum(p.train for p in manifest.parts) if manifest.inductive else manifest.num_nodes,
             "evaluation": manifest.num_nodes,
         },
-        "epochs": len(epochs),
+        "epochs": trained.done, "resumed_after": epochs[0].number,
         "train_acc": last.scores["train"].accuracy, "val_acc": last.scores["val"].accuracy,
         "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
         "best_val_acc": chosen.scores["val"].accuracy,

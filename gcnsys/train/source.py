@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gcnsys.datasets.spec import canonical, load, short_name
 from gcnsys.errors import InputError
+from gcnsys.manifest import NAME
 from gcnsys.partition import Partitioning, build
-from gcnsys.partition.manifest import NAME
 from gcnsys.train.config import RunConfig
 
 log = logging.getLogger(__name__)

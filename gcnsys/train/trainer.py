@@ -7,17 +7,19 @@ autograd has stored a gradient; a flat reduce on the main thread has no such rac
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from gcnsys.errors import GcnsysError
+from gcnsys.errors import known_to_all
 from gcnsys.nn import set_dropout_epoch
 from gcnsys.runtime import Comm
+from gcnsys.train.diagnosis import blamed
 from gcnsys.train.task import Score, Task
 from gcnsys.train.view import View
+from gcnsys.train.votes import Votes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Trainer:
         comm: the ranks.
         seed: of dropout masks.
         scheduler: stepped after each epoch.
+
+    Attributes:
+        ballot: what this rank tells the others at the end of an epoch.
+        votes: what all of them said at the end of the last one.
     """
 
     def __init__(
@@ -79,6 +85,8 @@ class Trainer:
         self.model, self.training, self.evaluation = model, training, evaluation
         self.task, self.optimizer, self.comm = task, optimizer, comm
         self.seed, self.scheduler = seed, scheduler
+        self.ballot: Callable[[], Votes] = Votes
+        self.votes = Votes()
         self._share_weights()
         rows = training.rows["train"]
         self.num_train = int(comm.add(torch.tensor([rows.numel()], device=rows.device), "control"))
@@ -115,6 +123,7 @@ class Trainer:
 
     def _epochs(self, count: int, first: int) -> Iterator[Epoch]:
         for number in range(first, count):
+            self.comm.doing(f"epoch {number}")
             before = self.comm.traffic.copy()
             rate = float(self.optimizer.param_groups[0]["lr"])
             began = time.perf_counter()
@@ -136,25 +145,32 @@ class Trainer:
         loss = self.task.loss(logits[self.training.rows["train"]], self._target) / self.num_train
         self.optimizer.zero_grad()
         loss.backward()
-        total = self._reduce(loss.detach())
-        if not torch.isfinite(total):
-            raise _known_to_all(
-                f"the loss is {float(total)} at epoch {number}; lower the learning rate or scale the features"
-            )
+        total = self._reduce(loss.detach(), number)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        return float(total)
+        return total
 
-    def _reduce(self, loss: Tensor) -> Tensor:
-        """Add gradients up over ranks, in place, in one message; returns the global loss."""
+    def _reduce(self, loss: Tensor, number: int) -> float:
+        """Add gradients, loss and votes up over ranks, in one message; returns the global loss.
+
+        Raises:
+            GcnsysError: the loss or a gradient is not finite.
+        """
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1)])
-        flat = self.comm.add(flat)
-        pieces = flat[:-1].split([gradient.numel() for gradient in gradients])
+        votes = self.ballot().joined(loss)
+        flat = self.comm.add(
+            torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1), votes])
+        )
+        sizes = [gradient.numel() for gradient in gradients]
+        *pieces, total, votes = flat.split([*sizes, 1, votes.numel()])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
-        return flat[-1]
+        if not bool(flat.sum().isfinite()) and not bool(flat.isfinite().all()):
+            what = blamed(self.model, self.evaluation, float(total), number, self.comm)
+            raise known_to_all(f"{what}; lower the learning rate or scale the features")
+        self.votes = Votes.counted(votes)
+        return float(total)
 
     @torch.no_grad()
     def logits(self) -> Tensor:
@@ -190,16 +206,10 @@ class Trainer:
         mine = _fingerprint(self.model)
         extremes = self.comm.greatest(torch.stack([mine, -mine]))
         if int(extremes[0]) != -int(extremes[1]):
-            raise _known_to_all(
+            raise known_to_all(
                 "the ranks' copies of the model differ, which must not happen: a rank computes on damaged "
                 "memory or with another build; start again from the last run folder"
             )
-
-
-def _known_to_all(sentence: str) -> GcnsysError:
-    problem = GcnsysError(sentence)
-    problem.everywhere = True
-    return problem
 
 
 def _fingerprint(model: nn.Module) -> Tensor:

@@ -1,0 +1,238 @@
+"""Keeps a run: checkpoints while it goes on, a last one when it is stopped.
+
+A checkpoint is taken between two epochs as copies in memory, and written by a thread beside the next
+ones. That all ranks have written theirs is among their votes, so it becomes one when everybody knows.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gcnsys.errors import GcnsysError, InputError
+from gcnsys.files import Entry
+from gcnsys.partition import Partitioning
+from gcnsys.runtime import Comm
+from gcnsys.train import state
+from gcnsys.train.best import Best
+from gcnsys.train.checkpoint import (
+    SHARED,
+    Checkpoints,
+    Manifest,
+    State,
+    data_of,
+    described,
+    entries,
+    rank_file,
+    write_state,
+)  # fmt: skip
+from gcnsys.train.config import RunConfig
+from gcnsys.train.stopping import Request, StoppedError
+from gcnsys.train.trainer import Trainer
+from gcnsys.train.votes import Votes
+
+
+class Writing:
+    """One rank's share of a checkpoint on its way to the disk.
+
+    Args:
+        folder: where it goes.
+        states: by file name.
+        epoch: after how many epochs they were taken.
+    """
+
+    def __init__(self, folder: Path, states: dict[str, State], epoch: int) -> None:
+        self.epoch, self.written = epoch, dict[str, Entry]()
+        self.problem: Exception | None = None
+        self._folder, self._states = folder, states
+        self._thread = threading.Thread(target=self._run, name="gcnsys-checkpoint")
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Until all is written, or one file cannot be."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name, each in self._states.items():
+                self.written[name] = write_state(self._folder / name, each)
+        except Exception as problem:
+            self.problem = problem
+            with contextlib.suppress(OSError):  # half a file is of no use on a disk that is full
+                for name in self._states:
+                    (self._folder / name).unlink(missing_ok=True)
+                self._folder.rmdir()
+        self._states = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a checkpoint is due.
+
+    Attributes:
+        every: so many epochs; 0: never by their number.
+        minutes: since the last one, by rank 0's clock; 0: never by time.
+    """
+
+    every: int
+    minutes: float
+
+
+class Keeper:
+    """Decides when there is a checkpoint, writes it, and ends the run when that is asked for.
+
+    Its ``ballot`` is the trainer's; :meth:`after` follows every epoch, on every rank.
+
+    Args:
+        trainer: of the run.
+        best: of the run.
+        config: of the run.
+        partitioning: of the run.
+        request: whether this process was asked to stop.
+        folder: the run's, which all ranks see; None: no checkpoints.
+    """
+
+    def __init__(
+        self, trainer: Trainer, best: Best, config: RunConfig, partitioning: Partitioning, request: Request,
+        folder: Path | None,
+    ) -> None:  # fmt: skip
+        self.trainer, self.best, self.config, self.partitioning = trainer, best, config, partitioning
+        self.request, self.folder = request, folder
+        self.rule = Rule(config.checkpoint_every, config.checkpoint_minutes)
+        trainer.ballot = self.ballot
+        self.seconds = 0.0
+        self.problem: Exception | None = None
+        self._checkpoints = None if folder is None else Checkpoints(folder, keep=config.keep_checkpoints)
+        self._writing: Writing | None = None
+        self._last, self._when = 0, time.monotonic()
+
+    @property
+    def comm(self) -> Comm:
+        return self.trainer.comm
+
+    def ballot(self) -> Votes:
+        """What this rank says at the end of an epoch."""
+        writing = self._writing
+        over = writing is not None and writing.over
+        return Votes(
+            stop=self.request.signal != 0,
+            save=self.comm.rank == 0 and 0 < self.rule.minutes * 60 <= time.monotonic() - self._when,
+            written=over and writing is not None and writing.problem is None,
+            failed=self.problem is not None or (over and writing is not None and writing.problem is not None),
+        )
+
+    @contextlib.contextmanager
+    def noting(self) -> Iterator[None]:
+        """Take down what this rank alone fails at; all end together, after the next epoch."""
+        try:
+            yield
+        except OSError as problem:
+            self.problem = self.problem or problem
+
+    def after(self, done: int) -> None:
+        """What is to be done after so many epochs; collective.
+
+        Raises:
+            StoppedError: the run was asked to stop.
+            GcnsysError: a rank cannot go on; the sentence is its own.
+        """
+        began, votes = time.perf_counter(), self.trainer.votes
+        if votes.failed:
+            self._fail()
+        if votes.written == self.comm.size:
+            self._complete()
+        if votes.stop:
+            self._stop(done)
+        due = votes.save or (self.rule.every and done % self.rule.every == 0)
+        if due and self._writing is None:
+            self._begin(done)
+        self.seconds += time.perf_counter() - began
+
+    def finish(self, done: int) -> None:
+        """The checkpoint that a run ends with, from which more epochs can go on; collective."""
+        if self._checkpoints is not None and done > 0:
+            self._checkpoints.keep = 1
+            self._save(done)
+
+    def _begin(self, done: int) -> None:
+        if self._checkpoints is None or done == self._last:
+            return
+        states = {rank_file(self.comm.rank): state.own(self.trainer)}
+        if self.comm.rank == 0:
+            states[SHARED] = state.shared(self.trainer, self.best)
+        self._writing = Writing(self._checkpoints.unfinished(done), states, done)
+        self._when = time.monotonic()
+
+    def _complete(self, stopped: int = 0) -> None:
+        writing, checkpoints = self._writing, self._checkpoints
+        assert writing is not None
+        assert checkpoints is not None
+        texts = self.comm.texts(described(writing.written))
+        with self.comm.agreed():
+            if self.comm.rank == 0:
+                checkpoints.complete(writing.epoch, self._manifest(writing.epoch, texts, stopped))
+        self._writing, self._last = None, writing.epoch
+
+    def _manifest(self, epoch: int, texts: list[str], stopped: int) -> Manifest:
+        cut = self.partitioning.manifest
+        return Manifest(
+            epoch=epoch, parts=self.comm.size, spec=cut.spec, graph=cut.graph, partitioning=cut.fingerprint,
+            data=data_of(cut), stopped=stopped, settings=self.config.model_dump(mode="json"),
+            files=entries(texts),
+        )  # fmt: skip
+
+    def _save(self, done: int, stopped: int = 0) -> None:
+        """Write a checkpoint now, and wait for it; slow disks may take as long as starting may."""
+        patience, self.comm.timeout = self.comm.timeout, max(self.comm.timeout, self.config.startup_timeout)
+        if self._writing is not None:
+            self._await()
+        self._begin(done)
+        if self._writing is not None:
+            self._await(stopped)
+        self.comm.timeout = patience
+
+    def _await(self, stopped: int = 0) -> None:
+        assert self._writing is not None
+        self._writing.wait()
+        with self.comm.agreed():
+            self.check()
+        self._complete(stopped)
+
+    def _stop(self, done: int) -> None:
+        number = int(self.comm.greatest(torch.tensor([self.request.signal])))
+        if self._checkpoints is None:
+            raise StoppedError(
+                f"stopped after epoch {done - 1}, as signal {number} asked; nothing is kept", number
+            )
+        self._save(done, stopped=number)
+        raise StoppedError(
+            f"stopped after epoch {done - 1}, as signal {number} asked; go on with: gcnsys train --resume "
+            f"{self.folder}", number,
+        )  # fmt: skip
+
+    def _fail(self) -> None:
+        with self.comm.agreed():
+            self.check()
+        raise GcnsysError("a rank said that it cannot go on, and then not why; start the run again")
+
+    def check(self) -> None:
+        """Raise what this rank cannot go on with."""
+        problem = self.problem
+        if problem is None and self._writing is not None and self._writing.over:
+            problem = self._writing.problem
+        if isinstance(problem, OSError | InputError):
+            raise InputError(
+                f"rank {self.comm.rank} cannot write to {self.folder}: {problem}; the last whole checkpoint "
+                f"stays: make room and go on with: gcnsys train --resume {self.folder}"
+            ) from problem
+        if problem is not None:
+            raise problem

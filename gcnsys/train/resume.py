@@ -1,0 +1,139 @@
+"""Going on from a checkpoint: on its own parts bit for bit, on others of the same graph exactly."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gcnsys.errors import InputError
+from gcnsys.partition import Partitioning
+from gcnsys.runtime import Comm
+from gcnsys.train import state
+from gcnsys.train.best import Best
+from gcnsys.train.checkpoint import HOME, SHARED, Checkpoint, data_of, named, rank_file
+from gcnsys.train.config import RunConfig
+from gcnsys.train.stopping import StoppedError
+from gcnsys.train.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+FREE = {
+    "data", "parts", "epochs", "eval_every", "patience", "device", "threads", "timeout", "startup_timeout",
+    "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "partition_method", "objective", "balance",
+    "order", "partition_seed", "recompute",
+}  # fmt: skip
+"""Settings that may change when a run goes on: they decide neither the model nor how it is trained."""
+
+
+def run_folder(path: Path) -> Path:
+    """The folder of a run, from itself or one of its checkpoints."""
+    return path.parent.parent if path.parent.name == HOME else path
+
+
+def configured(path: Path, given: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a run that goes on: its own, with what may be changed.
+
+    Args:
+        path: of the run or one of its checkpoints.
+        given: settings to change.
+
+    Raises:
+        InputError: a setting that may not change, or a run of other settings than its checkpoint's.
+    """
+    checkpoint = named(path)
+    if given.get("parts") not in (None, checkpoint.manifest.parts) and "data" not in given:
+        given = {**given, "data": checkpoint.manifest.spec}
+    values = {**checkpoint.manifest.settings, **given}
+    config = RunConfig.checked({key: value for key, value in values.items() if value is not None})
+    check_settings(checkpoint, config)
+    return config
+
+
+def check_settings(checkpoint: Checkpoint, config: RunConfig) -> None:
+    """Refuse to go on with other settings.
+
+    Raises:
+        InputError: naming the first that differs.
+    """
+    here, there = config.model_dump(mode="json"), checkpoint.manifest.settings
+    for name in here:
+        if name not in FREE and here[name] != there.get(name):
+            raise InputError(
+                f"{name} = {here[name]}, but {checkpoint.folder} was made with {there.get(name)}, which "
+                f"cannot change on the way; leave it as it was, or start another run"
+            )
+    if config.epochs <= checkpoint.manifest.epoch:
+        raise InputError(
+            f"{checkpoint.folder}: {checkpoint.manifest.epoch} epochs are done already; give more with "
+            f"--epochs"
+        )
+
+
+def check_graph(checkpoint: Checkpoint, partitioning: Partitioning) -> None:
+    """Refuse to go on with another graph.
+
+    Raises:
+        InputError: the partitioning is of another.
+    """
+    if checkpoint.manifest.graph != partitioning.manifest.graph:
+        raise InputError(
+            f"{partitioning.folder} is of another graph than {checkpoint.folder} was trained on; name a "
+            f"partitioning of the same one"
+        )
+    here, there = data_of(partitioning.manifest), checkpoint.manifest.data
+    for name in here:
+        if here[name] != there.get(name):
+            raise InputError(
+                f"{partitioning.folder} has {name} = {here[name]}, but {checkpoint.folder} was trained with "
+                f"{there.get(name)}; name a partitioning of the same data"
+            )
+
+
+def take_up(
+    path: Path, trainer: Trainer, best: Best, config: RunConfig, partitioning: Partitioning, comm: Comm, *,
+    restarted: bool = False,
+) -> int:  # fmt: skip
+    """Put a run back to where a checkpoint was made; collective.
+
+    Args:
+        path: of a run or one of its checkpoints; rank 0's counts.
+        trainer: of the run, newly made.
+        best: of the run.
+        config: of the run.
+        partitioning: of the run.
+        comm: the ranks.
+        restarted: by the launcher: a run that was asked to stop stays stopped.
+
+    Returns:
+        how many epochs are done.
+
+    Raises:
+        DamagedFileError: a file is not what was written.
+        InputError: it is of another run.
+        StoppedError: see ``restarted``.
+    """
+    with comm.agreed():
+        chosen = str(named(path).folder) if comm.rank == 0 else ""
+    chosen = comm.texts(chosen)[0]
+    with comm.agreed():
+        checkpoint = Checkpoint.open(Path(chosen))
+        about = checkpoint.manifest
+        check_settings(checkpoint, config)
+        check_graph(checkpoint, partitioning)
+        same_parts = about.partitioning == partitioning.manifest.fingerprint
+        state.put_back_shared(checkpoint.state(SHARED), trainer, best)
+        if same_parts:
+            state.put_back_own(checkpoint.state(rank_file(comm.rank)), trainer)
+    if restarted and about.stopped:
+        raise StoppedError(
+            f"stopped after epoch {about.epoch - 1} and stays so, as it was asked to", about.stopped
+        )
+    if comm.rank == 0:
+        log.info("going on after epoch %d, from %s", about.epoch - 1, checkpoint.folder)
+        if not same_parts and config.choices().pipelined:
+            log.info(
+                "rows that were under way%s belong to other parts and are dropped: the next epoch is a first "
+                "one (first_epoch = %s)",
+                "" if config.smoothing == "off" else ", and their averages,", config.first_epoch or "exact",
+            )  # fmt: skip
+    return about.epoch

@@ -1,0 +1,281 @@
+"""Ranks that die, stop or are cut off: who says what, and when."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch._C._distributed_c10d import HashStore
+
+from gcnsys.errors import GcnsysError
+from gcnsys.runtime.comm import Comm
+from gcnsys.runtime.heartbeat import Heartbeat
+from gcnsys.testing.ranks import run_ranks
+
+QUICK = 0.05
+"""Seconds between the marks of a test's ranks."""
+
+
+class Group:
+    """Heartbeats of some ranks in one store."""
+
+    def __init__(self, size, store=None):
+        self.store = store or HashStore()
+        self.ranks = [Heartbeat(self.store, rank, size, every=QUICK) for rank in range(size)]
+
+    def __enter__(self):
+        time.sleep(3 * QUICK)
+        return self.ranks
+
+    def __exit__(self, *_):
+        for rank in self.ranks:
+            rank.close()
+
+
+def test_a_rank_that_fell_silent_is_named_once():
+    with Group(4) as ranks:
+        ranks[2].doing = "epoch 7"
+        time.sleep(2 * QUICK)
+        ranks[2].close()
+        said = [ranks[rank].culprit("Timed out", waited=30.0) for rank in (0, 1, 3)]
+    assert said[1:] == [None, None]
+    assert said[0].startswith("rank 2 on ")
+    assert "silent for more than 30 s: it was stopped, or its machine or network is down" in said[0]
+    assert said[0].endswith("last seen in epoch 7")
+
+
+def test_a_broken_connection_means_that_a_process_ended():
+    with Group(3) as ranks:
+        ranks[0].close()
+        said = ranks[1].culprit("Connection reset by peer", waited=None)
+    assert said.startswith("rank 0 on ")
+    assert "is gone: its process ended or was killed" in said
+
+
+def test_a_rank_that_never_came_is_named():
+    with Group(3) as ranks:
+        ranks[0].size = 4
+        assert "rank 3 has been silent for more than 5 s" in ranks[0].culprit("Timed out", waited=5.0)
+
+
+def test_a_rank_that_keeps_the_others_waiting_is_named():
+    with Group(3) as ranks:
+        for rank in (0, 1):
+            ranks[rank].waits = True
+        ranks[2].doing = "epoch 3"
+        time.sleep(3 * QUICK)
+        said = ranks[0].culprit("Timed out", waited=9.0)
+    assert "rank 2 on" in said
+    assert "is alive, but has kept the others waiting for 9 s in epoch 3" in said
+
+
+def test_when_all_are_there_only_the_cause_is_said():
+    with Group(2) as ranks:
+        assert (
+            ranks[0]
+            .culprit("Connection reset", waited=None)
+            .endswith("all of which are alive (Connection reset)")
+        )
+
+
+class Unreachable:
+    """A store behind a cable that was pulled out."""
+
+    def set(self, *_):
+        time.sleep(10 * QUICK)
+        raise torch.distributed.DistNetworkError("no route to host")
+
+
+def test_a_rank_that_is_cut_off_says_so_itself():
+    with Group(1, Unreachable()) as ranks:
+        began = time.monotonic()
+        assert "rank 0 lost contact with the others and with the launcher's store" in ranks[0].culprit(
+            "x", waited=1.0
+        )
+        assert time.monotonic() - began < 20 * QUICK
+
+
+def test_what_a_rank_says_of_itself_is_not_said_again():
+    with Group(2) as ranks:
+        assert ranks[1].claim("ValueError: boom")
+        assert ranks[0].culprit("Connection reset", waited=None) is None
+
+
+def test_a_comm_that_waits_in_vain_gives_up_after_its_timeout():
+    def body(comm: Comm):
+        if comm.rank == 1:
+            time.sleep(2)
+            return None
+        comm.timeout = 0.5
+        began = time.monotonic()
+        with pytest.raises(GcnsysError, match="lost contact"):
+            comm.add(torch.ones(1))
+        return time.monotonic() - began
+
+    assert 0.4 < run_ranks(2, body)[0] < 1.9
+
+
+@pytest.mark.parametrize("kind", ["swap", "share", "greatest"])
+def test_every_collective_keeps_the_timeout(kind):
+    def body(comm: Comm):
+        if comm.rank == 0:
+            time.sleep(2)
+            return
+        comm.timeout = 0.5
+        call = getattr(comm, kind, None)
+        with pytest.raises(GcnsysError, match="lost contact"):
+            comm.swap(torch.ones(2, 3), (1, 1), (1, 1)).land() if kind == "swap" else call(torch.ones(1))
+
+    run_ranks(2, body)
+
+
+class Launched:
+    """``gcnsys train digits`` on real ranks, in a folder of its own."""
+
+    def __init__(self, folder, *options, parts=2, epochs=100_000):
+        self.folder = folder
+        command = [sys.executable, "-m", "gcnsys", "train", "digits", "--out", "run", "--hidden", 16]
+        command += [
+            "--parts",
+            parts,
+            "--epochs",
+            epochs,
+            "--eval-every",
+            50,
+            "--checkpoint-every",
+            50,
+            *options,
+        ]
+        self.process = subprocess.Popen(
+            [*map(str, [*command, *options])],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            for pid in self.ranks().values():
+                os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.communicate()
+
+    def ranks(self):
+        """The ranks' process ids, in their order."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int(state_of(process.name)[1])
+                environment = (process / "environ").read_bytes().split(b"\0")
+                rank = [int(value[5:]) for value in environment if value.startswith(b"RANK=")]
+                if parent == self.process.pid and rank:
+                    found[rank[0]] = int(process.name)
+        return found
+
+    def reaches(self, epoch, limit=90.0):
+        """Wait until so many epochs are logged."""
+        began = time.monotonic()
+        path = self.folder / "run" / "metrics.jsonl"
+        while not (path.exists() and path.read_bytes().count(b"\n") >= epoch):
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() - began < limit, "no such epoch in time"
+            time.sleep(0.05)
+        return self
+
+    def ends(self, limit=60.0):
+        _, err = self.process.communicate(timeout=limit)
+        return self.process.returncode, [line for line in err.splitlines() if line.startswith("gcnsys:")]
+
+
+@pytest.mark.processes
+def test_a_killed_rank_starts_again_and_ends_as_if_nothing_had_happened(tmp_path):
+    homes = [tmp_path / "whole", tmp_path / "killed"]
+    for home in homes:
+        home.mkdir()
+        with Launched(home, "--method", "pipegcn-gf", "--max-restarts", 1, epochs=400) as run:
+            if home.name == "killed":
+                os.kill(run.reaches(120).ranks()[1], signal.SIGKILL)
+            assert run.ends(120) == (0, [])
+    whole, killed = (load_file(home / "run" / "final.safetensors") for home in homes)
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    told = [
+        json.loads(line)["epoch"] for line in (homes[1] / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert told == list(range(400))
+    assert json.loads((homes[1] / "run" / "summary.json").read_text())["resumed_after"] >= 50
+
+
+@pytest.mark.processes
+def test_a_stopped_rank_is_named_in_one_sentence_within_the_timeout(tmp_path):
+    with Launched(tmp_path, "--timeout", 3, parts=3).reaches(60) as run:
+        ranks = run.ranks()
+        os.kill(ranks[1], signal.SIGSTOP)
+        began = time.monotonic()
+        while any(alive(ranks[rank]) for rank in (0, 2)):
+            assert time.monotonic() - began < 3 + 5 + 5, "the survivors hang"
+            time.sleep(0.05)
+        os.kill(ranks[1], signal.SIGCONT)
+        code, said = run.ends()
+    assert (code, len(said)) == (1, 1)
+    assert "rank 1 on" in said[0]
+    assert "has been silent for more than 3 s" in said[0]
+
+
+@pytest.mark.processes
+@pytest.mark.full
+def test_a_killed_rank_is_named_in_one_sentence(tmp_path):
+    with Launched(tmp_path).reaches(20) as run:
+        os.kill(run.ranks()[1], signal.SIGKILL)
+        assert run.ends() == (1, ["gcnsys: rank 1 was killed by SIGKILL; the others were stopped"])
+
+
+RARELY = [pytest.param(number, marks=pytest.mark.full) for number in (signal.SIGTERM, signal.SIGINT)]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("number", [signal.SIGUSR1, *RARELY])
+def test_a_run_that_is_asked_to_stop_keeps_a_checkpoint(tmp_path, number):
+    with Launched(tmp_path).reaches(20) as run:
+        run.process.send_signal(number)
+        code, said = run.ends()
+    assert (code, len(said)) == (128 + number, 1)
+    assert "go on with: gcnsys train --resume" in said[0]
+    logged = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert (tmp_path / "run" / "checkpoints" / f"epoch-{logged:08d}").is_dir()
+    again = [
+        sys.executable,
+        "-m",
+        "gcnsys",
+        "train",
+        "--resume",
+        "run",
+        "--epochs",
+        str(logged + 10),
+        "--json",
+    ]
+    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epochs"] == logged + 10
+
+
+def state_of(pid):
+    """A process's state and parent, as the kernel tells."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+
+def alive(pid):
+    try:
+        return state_of(pid)[0] != "Z"
+    except OSError:
+        return False
