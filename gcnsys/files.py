@@ -4,6 +4,10 @@ Everything gcnsys writes goes to a temporary name beside its place, is flushed t
 renamed. Arrays live in safetensors files; an :class:`Entry` remembers their checksums.
 """
 
+import contextlib
+import ctypes
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -11,7 +15,6 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +68,7 @@ def move_into_place(temporary: Path, path: Path) -> None:
     flush(path.parent)
 
 
-@contextmanager
+@contextlib.contextmanager
 def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator[Path]:
     """Fill a temporary folder that becomes ``path`` when the block ends, or vanishes if it raises.
 
@@ -84,8 +87,11 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
     if path.exists() and any(path.iterdir()) and not (path / holding).exists():
         raise InputError(f"{path} holds something else (there is no {holding}); choose another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    handle = os.open(temporary, os.O_RDONLY)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
         os.chmod(temporary, 0o755)
         for entry in sorted(temporary.rglob("*")):
@@ -93,17 +99,35 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
             flush(entry)
         flush(temporary)
         _put_in_place(temporary, path)
+        flush(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    flush(path.parent)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of a folder left behind that were killed: what nobody holds a lock on."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
     if not path.exists():
         os.replace(temporary, path)
         return
-    # A folder that is not empty cannot be replaced: step it aside, and back if that fails.
+    # A folder that is not empty cannot be replaced, but two can change places at once.
+    if _exchange(temporary, path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
+    # Where that is not known, step the old one aside, and back if anything fails.
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
     os.replace(path, aside / path.name)
     try:
@@ -113,6 +137,16 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         aside.rmdir()
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places, whatever happens meanwhile; False where the system does not know how."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return int(rename(here, os.fsencode(one), here, os.fsencode(other), exchange)) == 0
 
 
 def sha256(path: Path) -> str:

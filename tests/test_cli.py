@@ -83,7 +83,14 @@ def test_a_run_folder_holds_configuration_metrics_and_weights(capsys, tmp_path):
     spec = write_npz(tmp_path / "small.npz")
     outcome(capsys, "train", spec, "--epochs", 4, "--hidden", 5, "--eval-every", 2, "--out", "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"config.toml", "metrics.jsonl", "summary.json", "best.safetensors", "final.safetensors"}
+    assert names == {
+        "config.toml",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoints",
+        "best.safetensors",
+        "final.safetensors",
+    }
     config = RunConfig.checked(tomllib.loads((tmp_path / "run/config.toml").read_text()))
     assert (config.hidden, config.epochs) == (5, 4)
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
@@ -269,7 +276,7 @@ MISTAKES = {
     "a word for a number": (("train", "digits", "--epochs", "many"), "epochs = 'many'"),
     "a split that is too large": (("train", "digits", "--split", "0.9,0.9,0.1"), "at most 1"),
     "an option nobody knows": (("train", "digits", "--hiden", "4"), "unrecognized arguments"),
-    "nothing to train on": (("train",), "required: DATA"),
+    "nothing to train on": (("train",), "DATA is missing"),
     "a run file that is not there": (("train", "absent.toml"), "absent.toml"),
     "a file that is not there": (("train", "npz:absent.npz"), "no such file"),
     "linear layers only": (("train", "digits", "--linear-layers", "2"), "linear_layers must be in 0..1"),

@@ -1,6 +1,7 @@
 """Partitionings on disk: the parts that memory holds, whole or not there, and no damage unnoticed."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -455,11 +456,35 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
             raise PermissionError("no")
         replace(source, target)
 
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)  # a system that does not know how
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(PermissionError):
         build(small_dataset(), Cutting(2, "random"), tmp_path / "parts", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["parts"]
     assert not findings(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_folder_is_replaced_at_once_or_in_two_steps(tmp_path, monkeypatch, known):
+    build(small_dataset(), Cutting(3, "random"), tmp_path / "parts")
+    if not known:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    build(small_dataset(), Cutting(2, "random"), tmp_path / "parts", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+    assert Partitioning.open(tmp_path / "parts").num_parts == 2
+
+
+def test_what_a_killed_writer_left_goes_and_what_a_living_one_fills_stays(tmp_path):
+    for name in (".parts.dead.tmp", ".parts.busy.tmp", ".other.dead.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_bytes(b"half")
+    handle = os.open(tmp_path / ".parts.busy.tmp", os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        build(small_dataset(), Cutting(2, "random"), tmp_path / "parts")
+    finally:
+        os.close(handle)
+    assert {path.name for path in tmp_path.iterdir()} == {"parts", ".parts.busy.tmp", ".other.dead.tmp"}
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path):

@@ -1,4 +1,4 @@
-"""Who is still there: a sign of life a second in the launcher's store.
+"""Who is still there: a sign of life twice a second in the launcher's store.
 
 A backend that waits in vain does not say for whom: gloo reports a connection that was reset or timed out,
 and not whose process is gone, stopped or cut off. So every rank leaves a mark in the store that the
@@ -18,7 +18,7 @@ from typing import Any
 from torch._C._distributed_c10d import Store
 from torch.distributed import DistError
 
-EVERY = 1.0
+EVERY = 0.5
 """Seconds between marks; a rank whose mark stands still for two and a half of them is silent."""
 
 _MARK, _CAUSE = "alive", "cause"

@@ -1,0 +1,87 @@
+"""Kill -9 of a random rank at a random moment: torchrun starts all again, and nothing is lost."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.faults.launched import TORCHRUN, Launched
+
+METHODS = {
+    "vanilla": ["--method", "vanilla"],
+    "bns": ["--method", "bns", "--rate", "0.3"],
+    "pipegcn-gf": ["--method", "pipegcn-gf"],
+    "bns x pipeline x int8": [
+        "--method",
+        "bns",
+        "--rate",
+        "0.3",
+        "--schedule",
+        "pipeline",
+        "--codec",
+        "int8",
+    ],
+}
+PARTS = (2, 3)
+SETTINGS = [
+    "--epochs", 400, "--hidden", 16, "--eval-every", 10, "--checkpoint-every", 20, "--keep-checkpoints", 2,
+]  # fmt: skip
+
+
+def command(parts: int, method: str, restarts: int) -> list[object]:
+    """A run under torchrun."""
+    torchrun = [*TORCHRUN, "--nproc-per-node", parts, "--max-restarts", restarts]
+    return [*torchrun, "-m", "gcnsys", "train", "digits", "--out", "run", *SETTINGS, *METHODS[method]]
+
+
+def trials(count: int, home: Path, seed: int) -> Iterator[dict[str, Any]]:
+    """Runs that lose a rank, after one of each kind that does not."""
+    whole: dict[tuple[str, int], tuple[bytes, float]] = {}
+    chance = random.Random(seed)
+    kinds = [(method, parts) for parts in PARTS for method in METHODS]
+    for number in range(count):
+        method, parts = kinds[number % len(kinds)]
+        if (method, parts) not in whole:
+            whole[method, parts] = _undisturbed(home, method, parts)
+        expected, seconds = whole[method, parts]
+        folder = _fresh(home)
+        with Launched(command(parts, method, 3), folder) as run:
+            # Any moment: while ranks start, train, evaluate, write a checkpoint, or the results.
+            wait, rank, began = chance.uniform(0, seconds), chance.randrange(parts), time.monotonic()
+            while time.monotonic() - began < wait or rank not in run.ranks():
+                time.sleep(0.005)
+                if run.process.poll() is not None:
+                    break
+            epoch, killed = run.logged(), False
+            if run.process.poll() is None:
+                os.kill(run.ranks()[rank], signal.SIGKILL)
+                killed = True
+            code, said = run.ends()
+        final = folder / "run" / "final.safetensors"
+        same = code == 0 and final.exists() and final.read_bytes() == expected
+        yield {
+            "fault": "kill -9", "method": method, "parts": parts, "rank": rank, "epoch": epoch,
+            "killed": killed,
+            "outcome": "same weights" if same else f"LOST (code {code}: {said})",
+        }  # fmt: skip
+
+
+def _undisturbed(home: Path, method: str, parts: int) -> tuple[bytes, float]:
+    folder, began = _fresh(home), time.monotonic()
+    with Launched(command(parts, method, 0), folder) as run:
+        code, said = run.ends()
+    if code:
+        raise RuntimeError(f"{method} on {parts} parts fails undisturbed: {said}\n{run.errors}")
+    return (folder / "run" / "final.safetensors").read_bytes(), time.monotonic() - began
+
+
+def _fresh(home: Path) -> Path:
+    """An empty folder that keeps the partitionings."""
+    folder = home / "kill"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    return folder
