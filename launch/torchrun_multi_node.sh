@@ -14,4 +14,6 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > RANKS_PER_NODE ? cores / R
 # Name the network device if gloo or NCCL picks the wrong one: GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME.
 exec torchrun --nnodes "$NODES" --nproc-per-node "$RANKS_PER_NODE" \
     --rdzv-backend c10d --rdzv-endpoint "$HEAD" --rdzv-id "${RUN_ID:-gcnsys}" \
+    --max-restarts "${MAX_RESTARTS:-0}" --shutdown-timeout "${STOP_SECONDS:-120}" \
+    --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
     -m gcnsys train "$@"

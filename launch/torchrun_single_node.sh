@@ -9,4 +9,6 @@ about="$(gcnsys partition show "$1" --json)"
 parts="$(python -c 'import json, sys; print(json.loads(sys.argv[1])["num_parts"])' "$about")"
 cores="$(nproc)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > parts ? cores / parts : 1))}"
-exec torchrun --standalone --nproc-per-node "$parts" -m gcnsys train "$@"
+exec torchrun --standalone --nproc-per-node "$parts" --max-restarts "${MAX_RESTARTS:-0}" \
+    --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 --shutdown-timeout "${STOP_SECONDS:-120}" \
+    -m gcnsys train "$@"

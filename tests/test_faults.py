@@ -1,6 +1,5 @@
 """Ranks that die, stop or are cut off: who says what, and when."""
 
-import contextlib
 import json
 import os
 import signal
@@ -14,6 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch._C._distributed_c10d import HashStore
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # experiments/ is not installed
+
+from experiments.faults.launched import Launched, alive
 from gcnsys.errors import GcnsysError
 from gcnsys.runtime.comm import Comm
 from gcnsys.runtime.heartbeat import Heartbeat
@@ -136,66 +138,12 @@ def test_every_collective_keeps_the_timeout(kind):
     run_ranks(2, body)
 
 
-class Launched:
-    """``gcnsys train digits`` on real ranks, in a folder of its own."""
-
-    def __init__(self, folder, *options, parts=2, epochs=100_000):
-        self.folder = folder
-        command = [sys.executable, "-m", "gcnsys", "train", "digits", "--out", "run", "--hidden", 16]
-        command += [
-            "--parts",
-            parts,
-            "--epochs",
-            epochs,
-            "--eval-every",
-            50,
-            "--checkpoint-every",
-            50,
-            *options,
-        ]
-        self.process = subprocess.Popen(
-            [*map(str, [*command, *options])],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            for pid in self.ranks().values():
-                os.kill(pid, signal.SIGKILL)
-            self.process.kill()
-            self.process.communicate()
-
-    def ranks(self):
-        """The ranks' process ids, in their order."""
-        found = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                parent = int(state_of(process.name)[1])
-                environment = (process / "environ").read_bytes().split(b"\0")
-                rank = [int(value[5:]) for value in environment if value.startswith(b"RANK=")]
-                if parent == self.process.pid and rank:
-                    found[rank[0]] = int(process.name)
-        return found
-
-    def reaches(self, epoch, limit=90.0):
-        """Wait until so many epochs are logged."""
-        began = time.monotonic()
-        path = self.folder / "run" / "metrics.jsonl"
-        while not (path.exists() and path.read_bytes().count(b"\n") >= epoch):
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() - began < limit, "no such epoch in time"
-            time.sleep(0.05)
-        return self
-
-    def ends(self, limit=60.0):
-        _, err = self.process.communicate(timeout=limit)
-        return self.process.returncode, [line for line in err.splitlines() if line.startswith("gcnsys:")]
+def launched(folder, *options, parts=2, epochs=100_000):
+    """``gcnsys train digits`` on real ranks."""
+    settings = ["--hidden", 16, "--epochs", epochs, "--eval-every", 50, "--checkpoint-every", 50]
+    return Launched(
+        ["-m", "gcnsys", "train", "digits", "--out", "run", "--parts", parts, *settings, *options], folder
+    )
 
 
 @pytest.mark.processes
@@ -203,7 +151,7 @@ def test_a_killed_rank_starts_again_and_ends_as_if_nothing_had_happened(tmp_path
     homes = [tmp_path / "whole", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
-        with Launched(home, "--method", "pipegcn-gf", "--max-restarts", 1, epochs=400) as run:
+        with launched(home, "--method", "pipegcn-gf", "--max-restarts", 1, epochs=400) as run:
             if home.name == "killed":
                 os.kill(run.reaches(120).ranks()[1], signal.SIGKILL)
             assert run.ends(120) == (0, [])
@@ -218,7 +166,7 @@ def test_a_killed_rank_starts_again_and_ends_as_if_nothing_had_happened(tmp_path
 
 @pytest.mark.processes
 def test_a_stopped_rank_is_named_in_one_sentence_within_the_timeout(tmp_path):
-    with Launched(tmp_path, "--timeout", 3, parts=3).reaches(60) as run:
+    with launched(tmp_path, "--timeout", 3, parts=3).reaches(60) as run:
         ranks = run.ranks()
         os.kill(ranks[1], signal.SIGSTOP)
         began = time.monotonic()
@@ -235,7 +183,7 @@ def test_a_stopped_rank_is_named_in_one_sentence_within_the_timeout(tmp_path):
 @pytest.mark.processes
 @pytest.mark.full
 def test_a_killed_rank_is_named_in_one_sentence(tmp_path):
-    with Launched(tmp_path).reaches(20) as run:
+    with launched(tmp_path).reaches(20) as run:
         os.kill(run.ranks()[1], signal.SIGKILL)
         assert run.ends() == (1, ["gcnsys: rank 1 was killed by SIGKILL; the others were stopped"])
 
@@ -246,7 +194,7 @@ RARELY = [pytest.param(number, marks=pytest.mark.full) for number in (signal.SIG
 @pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGUSR1, *RARELY])
 def test_a_run_that_is_asked_to_stop_keeps_a_checkpoint(tmp_path, number):
-    with Launched(tmp_path).reaches(20) as run:
+    with launched(tmp_path).reaches(20) as run:
         run.process.send_signal(number)
         code, said = run.ends()
     assert (code, len(said)) == (128 + number, 1)
@@ -267,15 +215,3 @@ def test_a_run_that_is_asked_to_stop_keeps_a_checkpoint(tmp_path, number):
     done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["epochs"] == logged + 10
-
-
-def state_of(pid):
-    """A process's state and parent, as the kernel tells."""
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-
-
-def alive(pid):
-    try:
-        return state_of(pid)[0] != "Z"
-    except OSError:
-        return False

@@ -1,5 +1,6 @@
 """Kill -9 of a random rank at a random moment: torchrun starts all again, and nothing is lost."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -42,32 +43,30 @@ def trials(count: int, home: Path, seed: int) -> Iterator[dict[str, Any]]:
     """Runs that lose a rank, after one of each kind that does not."""
     whole: dict[tuple[str, int], tuple[bytes, float]] = {}
     chance = random.Random(seed)
-    kinds = [(method, parts) for parts in PARTS for method in METHODS]
-    for number in range(count):
+    kinds, number = [(method, parts) for parts in PARTS for method in METHODS], 0
+    while number < count:
         method, parts = kinds[number % len(kinds)]
         if (method, parts) not in whole:
             whole[method, parts] = _undisturbed(home, method, parts)
         expected, seconds = whole[method, parts]
-        folder = _fresh(home)
+        folder, rank = _fresh(home), chance.randrange(parts)
         with Launched(command(parts, method, 3), folder) as run:
             # Any moment: while ranks start, train, evaluate, write a checkpoint, or the results.
-            wait, rank, began = chance.uniform(0, seconds), chance.randrange(parts), time.monotonic()
-            while time.monotonic() - began < wait or rank not in run.ranks():
-                time.sleep(0.005)
-                if run.process.poll() is not None:
-                    break
-            epoch, killed = run.logged(), False
-            if run.process.poll() is None:
-                os.kill(run.ranks()[rank], signal.SIGKILL)
-                killed = True
+            time.sleep(chance.uniform(0, seconds))
+            while rank not in (ranks := run.ranks()) and run.process.poll() is None:
+                time.sleep(0.05)
+            epoch, killed = run.logged(), rank in ranks
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(ranks[rank], signal.SIGKILL) if killed else None
             code, said = run.ends()
         final = folder / "run" / "final.safetensors"
         same = code == 0 and final.exists() and final.read_bytes() == expected
-        yield {
-            "fault": "kill -9", "method": method, "parts": parts, "rank": rank, "epoch": epoch,
-            "killed": killed,
-            "outcome": "same weights" if same else f"LOST (code {code}: {said})",
-        }  # fmt: skip
+        if killed or not same:  # else it was over before: another one
+            number += 1
+            yield {
+                "fault": "kill -9", "method": method, "parts": parts, "rank": rank, "epoch": epoch,
+                "outcome": "same weights" if same else f"LOST (code {code}: {said})",
+            }  # fmt: skip
 
 
 def _undisturbed(home: Path, method: str, parts: int) -> tuple[bytes, float]:
