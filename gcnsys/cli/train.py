@@ -118,14 +118,18 @@ def _parsed(text: str) -> Any:
 
 def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
     if launched_by_torchrun():
+        if options.max_restarts:
+            raise InputError(
+                "--max-restarts is the launcher's: write torchrun --max-restarts N ... -m gcnsys"
+            )
         return _as_rank(options, output)
     config = configured(options)
     Placement.choose(config.device, 0, config.parts or 1)  # refuses a device that is not there
     with output.working():
         partitioning = find_partitioning(config)
     folder = _folder(options, partitioning, config)
-    RunFolder.check(folder, overwrite=options.overwrite or options.resume is not None)
-    if partitioning.num_parts == 1:
+    RunFolder.check(folder, overwrite=_may_overwrite(options, folder))
+    if partitioning.num_parts == 1 and not options.max_restarts:
         return _alone(partitioning, config, folder, options, output)
     # Every rank reads the same resolved file; the partitioning is there already.
     ready = config.model_copy(update={"data": str(partitioning.folder), "parts": None})
@@ -154,7 +158,7 @@ def _alone(
 ) -> dict[str, Any]:
     prepare_process(config)
     with joined(config.device, timeout=config.startup_timeout) as (comm, placement), requests() as request:
-        folder = RunFolder(path, config, overwrite=options.overwrite or options.resume is not None)
+        folder = RunFolder(path, config, overwrite=_may_overwrite(options, path))
         with watched(config, output) as watch:
             summary = run_part(
                 partitioning, config, comm, placement, folder, watch, request=request, resume=options.resume
@@ -214,8 +218,13 @@ def _taken_up(
         resume = FINISHED
     elif begun and Checkpoints(path).epochs():
         resume = str(path)
-    anew = options.overwrite or bool(begun) or bool(resume)
-    return RunFolder(path, config, overwrite=anew), resume
+    return RunFolder(path, config, overwrite=bool(begun) or _may_overwrite(options, path)), resume
+
+
+def _may_overwrite(options: argparse.Namespace, path: Path) -> bool:
+    """Whether a run's folder may hold a run: the one that is gone on with, or one that was given up."""
+    own = options.resume is not None and path.resolve() == run_folder(options.resume).resolve()
+    return bool(options.overwrite) or own
 
 
 def _with_parts(config: RunConfig, size: int) -> RunConfig:

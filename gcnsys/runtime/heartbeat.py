@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch._C._distributed_c10d import Store
-from torch.distributed import DistError
 
 EVERY = 0.5
 """Seconds between marks; a rank whose mark stands still for two and a half of them is silent."""
@@ -79,7 +78,7 @@ class Heartbeat:
             second = self._do(self._look)
             sentence = self._blame(first, second, cause, waited)
             return sentence if self.claim(sentence) else None
-        except (TimeoutError, DistError):
+        except (TimeoutError, RuntimeError):
             return (
                 f"rank {self.rank} lost contact with the others and with the launcher's store: its network, "
                 f"or the launcher's machine, is down ({cause})"
@@ -125,7 +124,7 @@ class Heartbeat:
                 asked = self._asked.get(timeout=self.every)
             except queue.Empty:
                 continue
-            except DistError:
+            except RuntimeError:
                 # The launcher may be gone for good or only slow: whoever asks meanwhile is told by a timeout.
                 time.sleep(self.every)
                 continue

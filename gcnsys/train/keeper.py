@@ -8,7 +8,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -74,19 +73,6 @@ class Writing:
         self._states = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When a checkpoint is due.
-
-    Attributes:
-        every: so many epochs; 0: never by their number.
-        minutes: since the last one, by rank 0's clock; 0: never by time.
-    """
-
-    every: int
-    minutes: float
-
-
 class Keeper:
     """Decides when there is a checkpoint, writes it, and ends the run when that is asked for.
 
@@ -107,7 +93,6 @@ class Keeper:
     ) -> None:  # fmt: skip
         self.trainer, self.best, self.config, self.partitioning = trainer, best, config, partitioning
         self.request, self.folder = request, folder
-        self.rule = Rule(config.checkpoint_every, config.checkpoint_minutes)
         trainer.ballot = self.ballot
         self.seconds = 0.0
         self.problem: Exception | None = None
@@ -121,14 +106,14 @@ class Keeper:
 
     def ballot(self) -> Votes:
         """What this rank says at the end of an epoch."""
-        writing = self._writing
+        writing, minutes = self._writing, self.config.checkpoint_minutes
         over = writing is not None and writing.over
+        failed = over and writing is not None and writing.problem is not None
         return Votes(
             stop=self.request.signal != 0,
-            save=self.comm.rank == 0 and 0 < self.rule.minutes * 60 <= time.monotonic() - self._when,
-            written=over and writing is not None and writing.problem is None,
-            failed=self.problem is not None or (over and writing is not None and writing.problem is not None),
-        )
+            save=self.comm.rank == 0 and 0 < 60 * minutes <= time.monotonic() - self._when,
+            written=over and not failed, failed=failed or self.problem is not None,
+        )  # fmt: skip
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
@@ -152,8 +137,8 @@ class Keeper:
             self._complete()
         if votes.stop:
             self._stop(done)
-        due = votes.save or (self.rule.every and done % self.rule.every == 0)
-        if due and self._writing is None:
+        every = self.config.checkpoint_every
+        if self._writing is None and (votes.save or (every and done % every == 0)):
             self._begin(done)
         self.seconds += time.perf_counter() - began
 
