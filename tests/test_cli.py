@@ -399,6 +399,6 @@ def test_a_rank_takes_its_device_and_patience_from_the_run_file(capsys, tmp_path
     monkeypatch.setattr("gcnsys.cli.train.joined", spy)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    (tmp_path / "run.toml").write_text('data = "digits"\ndevice = "cpu"\ntimeout = 7\n')
+    (tmp_path / "run.toml").write_text('data = "digits"\ndevice = "cpu"\nstartup_timeout = 7\n')
     assert "stop here" in refused(capsys, "train", "run.toml")
     assert asked == [("cpu", 7.0)]
