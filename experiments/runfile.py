@@ -22,7 +22,7 @@ def data_folder() -> Path:
     return folder
 
 
-def read(path: Path, data: Path, **changes: Any) -> RunConfig:
+def read(path: Path, data: Path, /, **changes: Any) -> RunConfig:
     """A run file as a configuration.
 
     Args:

@@ -18,8 +18,10 @@ from gcnsys.partition import Cutting, Partitioning, build
 from gcnsys.runtime import Placement
 from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import RunConfig, Task
+from gcnsys.train.best import Best
 from gcnsys.train.folder import RunFolder
-from gcnsys.train.run import Best, learning_rate_factor, run_part
+from gcnsys.train.optimizer import learning_rate_factor
+from gcnsys.train.run import run_part
 from gcnsys.train.task import Score
 from gcnsys.train.trainer import Evaluation
 from gcnsys.train.view import precomputes

@@ -16,7 +16,9 @@ from gcnsys.nn import FirstHop, SAGEConv, build_model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, PartBlock, joined
 from gcnsys.train import RunConfig
-from gcnsys.train.run import make_optimizer, peak_rss_bytes, prepare_process
+from gcnsys.train.optimizer import make_optimizer
+from gcnsys.train.run import prepare_process
+from gcnsys.train.summary import peak_rss_bytes
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Trainer
 from gcnsys.train.view import views

@@ -14,7 +14,8 @@ from gcnsys.nn import build_model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, joined
 from gcnsys.train import RunConfig
-from gcnsys.train.run import make_optimizer, prepare_process
+from gcnsys.train.optimizer import make_optimizer
+from gcnsys.train.run import prepare_process
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Epoch, Trainer
 from gcnsys.train.view import crossing, views

@@ -1,0 +1,125 @@
+"""What a run comes to: accuracies, times, traffic and memory of all ranks."""
+
+import json
+import platform
+import resource
+import statistics
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gcnsys import kernels
+from gcnsys.partition import Partitioning
+from gcnsys.train.best import Best
+from gcnsys.train.config import RunConfig
+from gcnsys.train.method import EXCHANGE
+from gcnsys.train.trainer import Epoch, Evaluation, Trainer
+from gcnsys.train.view import precomputes
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a loop leaves behind.
+
+    Attributes:
+        transfer_seconds: what an epoch's exchanges take with nothing beside them; 0 where they always
+            are waited for at once.
+    """
+
+    epochs: list[Epoch]
+    best: Best
+    last: Evaluation
+    transfer_seconds: float
+
+    @property
+    def done(self) -> int:
+        """Epochs since the run began, those before it went on included."""
+        return self.epochs[-1].number + 1
+
+
+def summarized(
+    config: RunConfig, partitioning: Partitioning, trainer: Trainer, trained: Trained, seconds: float,
+    checkpoint_seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The summary of a run, the same on every rank; collective.
+
+    Args:
+        config: of the run.
+        partitioning: of the run.
+        trainer: of the run.
+        trained: what its loop left behind.
+        seconds: that it took.
+        checkpoint_seconds: that it waited for checkpoints.
+    """
+    comm, rows = trainer.comm, rows_per_layer(trainer)
+    epochs, best, last = trained.epochs, trained.best, trained.last
+    manifest, chosen = partitioning.manifest, best.evaluation
+    assert chosen is not None
+    # The first epoch allocates and warms caches: it is left out where there are others.
+    timed = epochs[1:] or epochs
+    comm_seconds = statistics.median(epoch.comm_seconds for epoch in timed)
+    own = {
+        "seconds_total": seconds,
+        "checkpoint_seconds": checkpoint_seconds,
+        "epoch_seconds_median": statistics.median(epoch.seconds for epoch in timed),
+        "compute_seconds_median": statistics.median(epoch.compute_seconds for epoch in timed),
+        "comm_seconds_median": comm_seconds,
+        "reduce_seconds_median": statistics.median(epoch.reduce_seconds for epoch in timed),
+        "transfer_seconds": trained.transfer_seconds or comm_seconds,
+        "hidden_comm_seconds_median": max(0.0, trained.transfer_seconds - comm_seconds),
+        "halo_bytes_sent_per_epoch": epochs[-1].halo_bytes,
+        "reduce_bytes_sent_per_epoch": epochs[-1].reduce_bytes,
+        "bytes_sent_per_epoch": epochs[-1].halo_bytes + epochs[-1].reduce_bytes,
+        "bytes_sent_total": comm.traffic.sent_bytes.total(),
+        "exchange_buffer_bytes": epochs[-1].buffer_bytes,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    ranks = [json.loads(text) for text in comm.texts(json.dumps(own))]
+    lists = {key: [rank[key] for rank in ranks] for key in own}
+    # The slowest rank's time is everybody's.
+    slowest = {key: max(lists.pop(key)) for key in list(lists) if "seconds" in key}
+    return {
+        "dataset": manifest.dataset, "model": config.model, "method": config.method,
+        **{part: getattr(config, part) for part in EXCHANGE if getattr(config, part) is not None},
+        "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
+        "first_hop": "on" if precomputes(config.first_hop, sparse=manifest.sparse_features) else "off",
+        "rows_computed_per_layer": rows,
+        "rows_per_layer": {
+            "training": sum(p.train for p in manifest.parts) if manifest.inductive else manifest.num_nodes,
+            "evaluation": manifest.num_nodes,
+        },
+        "epochs": trained.done, "resumed_after": epochs[0].number,
+        "train_acc": last.scores["train"].accuracy, "val_acc": last.scores["val"].accuracy,
+        "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
+        "best_val_acc": chosen.scores["val"].accuracy,
+        "test_acc_at_best_val": chosen.scores["test"].accuracy,
+        "final_loss": epochs[-1].loss, **slowest, **lists, "seed": config.seed,
+        "kernels": kernels.name(), "partitioning": manifest.fingerprint, "versions": versions(),
+    }  # fmt: skip
+
+
+def rows_per_layer(trainer: Trainer) -> dict[str, list[int]]:
+    """How many rows each layer computes, linear ones included, over all ranks; collective."""
+    views = {"training": trainer.training, "evaluation": trainer.evaluation}
+    linears = len(getattr(trainer.model, "linears", ()))
+    own = [[*view.num_rows, *view.num_rows[-1:] * linears] for view in views.values()]
+    computed = trainer.comm.add(torch.tensor(own), "control").tolist()
+    return dict(zip(views, computed, strict=True))
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held at once."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage's figure would count the launcher this process was forked from
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def versions() -> dict[str, str]:
+    """What computed this."""
+    names = ("gcnsys", "torch", "numpy", "scipy", "pymetis")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
