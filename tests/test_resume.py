@@ -204,6 +204,16 @@ def test_other_parts_of_the_graph_go_on_with_the_curve(cuts, tmp_path, there):
     assert len(curves[0]) == 20
 
 
+def test_other_data_or_another_number_of_parts_is_taken_from_what_is_given(cuts, tmp_path):
+    config = setting(cuts / "1").model_copy(update={"parts": 1})
+    stopped(tmp_path / "run", config, 3)
+    spec = Partitioning.open(cuts / "1").manifest.spec
+    seen = [configured(tmp_path / "run", given) for given in ({}, {"parts": 2}, {"data": str(cuts / "3")})]
+    assert [(each.data, each.parts) for each in seen] == [
+        (str(cuts / "1"), 1), (spec, 2), (str(cuts / "3"), None),
+    ]  # fmt: skip
+
+
 def test_what_stale_methods_lose_on_other_parts_is_said(cuts, tmp_path, caplog):
     stopped(tmp_path / "cut", setting(cuts / "3", method="pipegcn-gf"), 4)
     config = configured(tmp_path / "cut", {"data": str(cuts / "2")})

@@ -41,9 +41,12 @@ def configured(path: Path, given: Mapping[str, Any]) -> RunConfig:
         InputError: a setting that may not change, or a run of other settings than its checkpoint's.
     """
     checkpoint = named(path)
+    settings = dict(checkpoint.manifest.settings)
     if given.get("parts") not in (None, checkpoint.manifest.parts) and "data" not in given:
         given = {**given, "data": checkpoint.manifest.spec}
-    values = {**checkpoint.manifest.settings, **given}
+    if "data" in given:
+        settings.pop("parts", None)  # how many the other data had
+    values = {**settings, **given}
     config = RunConfig.checked({key: value for key, value in values.items() if value is not None})
     check_settings(checkpoint, config)
     return config
