@@ -1,8 +1,9 @@
 """Training on one device with dense matrices: what every partitioned run is compared with.
 
 Shares no code with gcnsys. The layers are those of Kipf & Welling 2017 (GCN), Hamilton et al. 2017
-(GraphSAGE, mean) and Xu et al. 2019 (GIN), as products with a dense ``[N, N]`` matrix whose row
-receives; always aggregated first, whatever gcnsys does. Weights go by the names of a state dict.
+(GraphSAGE, mean), Xu et al. 2019 (GIN) and Veličković et al. 2018 (GAT), as products with a dense
+``[N, N]`` matrix whose row receives; always aggregated first, whatever gcnsys does. Weights go by the
+names of a state dict.
 """
 
 from collections.abc import Mapping
@@ -61,14 +62,32 @@ def keep_mask(
     rate: float, seed: int, epoch: int, site: int, nodes: np.ndarray, features: np.ndarray
 ) -> np.ndarray:
     """Which elements ``[nodes, features]`` survive dropout."""
+    a, b = node_words(seed, epoch, site, nodes)
+    return survives(rate, a[:, None], b[:, None], features.astype(np.uint32)[None, :])
+
+
+def keep_edges(rate: float, seed: int, epoch: int, site: int, nodes: np.ndarray, heads: int) -> np.ndarray:
+    """Which attention weights ``[receivers, senders, heads]`` survive dropout."""
+    a, b = node_words(seed, epoch, site, nodes)
+    with np.errstate(over="ignore"):
+        features = a[None, :, None] + np.arange(heads, dtype=np.uint32)
+    return survives(rate, a[:, None, None], b[:, None, None], features)
+
+
+def node_words(seed: int, epoch: int, site: int, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two 32-bit words a node."""
     with np.errstate(over="ignore"):
         words = nodes.astype(np.uint64)
         for part in (site, epoch, seed):
             words = scrambled(words + np.uint64((part + 1) * 0x9E3779B97F4A7C15 % 2**64))
-        a = (words & np.uint64(0xFFFFFFFF)).astype(np.uint32)[:, None]
-        b = (words >> np.uint64(32)).astype(np.uint32)[:, None]
+    return (words & np.uint64(0xFFFFFFFF)).astype(np.uint32), (words >> np.uint64(32)).astype(np.uint32)
+
+
+def survives(rate: float, a: np.ndarray, b: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Whether numbers are kept, by the words of their nodes."""
+    with np.errstate(over="ignore"):
         # MurmurHash3's 32-bit finalizer, with b mixed in halfway.
-        h = features.astype(np.uint32)[None, :] * np.uint32(0x9E3779B1) ^ a
+        h = features * np.uint32(0x9E3779B1) ^ a
         h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
         h = ((h ^ (h >> np.uint32(13))) ^ b) * np.uint32(0xC2B2AE35)
         h ^= h >> np.uint32(16)
@@ -121,6 +140,22 @@ class DenseNetwork:
         mixed = (1 + self.values[f"{name}.eps"]) * own + neighbours
         return self.linear(self.linear(mixed, f"{name}.hidden").relu(), f"{name}.output")
 
+    def attended(self, adjacency: Tensor, number: int, x: Tensor, nodes: Tensor, epoch: int | None) -> Tensor:
+        name, rate = f"convs.{number}", self.recipe.dropout
+        own, neighbours = self.values[f"{name}.own"], self.values[f"{name}.neighbours"]
+        heads, features = own.shape
+        h = self.linear(x, f"{name}.linear").view(-1, heads, features)
+        logits = F.leaky_relu((h * own).sum(2)[:, None] + (h * neighbours).sum(2)[None], 0.2)
+        edge = (adjacency != 0) | torch.eye(x.shape[0], dtype=torch.bool)
+        weight = logits.masked_fill(~edge[:, :, None], -torch.inf).softmax(1)
+        if epoch is not None and rate:
+            mask = keep_edges(rate, self.recipe.seed, epoch, number, nodes.numpy(), heads)
+            weight = weight * torch.from_numpy(mask).to(x) / (1 - rate)
+        out = torch.einsum("vuh,uhf->vhf", weight, h)
+        last = number == self.recipe.layers - 1
+        out = out.mean(1) if last else out.flatten(1)
+        return out + self.values[f"{name}.bias"] if f"{name}.bias" in self.values else out
+
     def normalized(self, x: Tensor, number: int, *, training: bool) -> Tensor:
         if self.recipe.norm == "none":
             return x
@@ -134,20 +169,25 @@ class DenseNetwork:
         """Logits of all rows; ``epoch`` None means evaluation."""
         recipe, mixing = self.recipe, aggregation(self.recipe, adjacency)
         num_convs, h = recipe.layers - recipe.linear_layers, x
+        attends = recipe.model == "gat"
         for number in range(recipe.layers):
             came = h
-            if number == 0 and recipe.first_hop:
+            if number == 0 and recipe.first_hop and not attends:
                 own = self.dropped(x, 0, nodes, epoch)
                 neighbours = self.dropped(mixing @ x, 0, nodes, epoch, first=x.shape[1])
             else:
-                own = self.dropped(h, number, nodes, epoch)
+                # Attention has a site of its own in every layer; they come first.
+                own = self.dropped(h, number + attends * num_convs, nodes, epoch)
                 neighbours = mixing @ own
-            if number < num_convs:
+            if number < num_convs and attends:
+                h = self.attended(adjacency, number, own, nodes, epoch)
+            elif number < num_convs:
                 h = self.convolved(number, own, neighbours)
             else:
                 h = self.linear(own, f"linears.{number - num_convs}")
             if number < recipe.layers - 1:
-                h = self.normalized(h, number, training=epoch is not None).relu()
+                h = self.normalized(h, number, training=epoch is not None)
+                h = F.elu(h) if attends else h.relu()
                 if recipe.residual and number > 0 and came.shape == h.shape:
                     h = h + came
         return h

@@ -103,7 +103,7 @@ def model_for(recipe: Recipe, *, hidden: int, side: str = "narrower", recompute:
     """A float32 model of the recipe's shape; no weight is zero, biases and norms included."""
     settings = ModelSettings(
         recipe.model, recipe.layers, hidden, recipe.linear_layers, recipe.dropout, recipe.norm,
-        recipe.residual, recipe.gcn_norm, recipe.train_eps, side, recompute,
+        recipe.residual, recipe.gcn_norm, recipe.train_eps, side, recompute, heads=2, out_heads=3,
     )  # fmt: skip
     model = build_model(settings, NUM_FEATURES, NUM_CLASSES, seed=1)
     generator = torch.Generator().manual_seed(2)
@@ -138,7 +138,7 @@ def trained(
     def body(comm):
         part = parts[comm.rank]
         model = model_for(recipe, hidden=hidden, side=side, recompute=recompute).to(dtype)
-        first_hop = "on" if recipe.first_hop else "off"
+        first_hop = "on" if recipe.first_hop and recipe.model != "gat" else "off"
         training, evaluation = both_views(
             part, model, comm, first_hop=first_hop, prune=prune, dtype=dtype, choices=choices
         )

@@ -350,8 +350,25 @@ def test_a_truncated_archive_gets_one_sentence(capsys, tmp_path, keep):
 def test_isolated_nodes_self_loops_and_duplicates_train(capsys, tmp_path):
     edges = np.array([[0, 0, 0, 1, 2, 2], [1, 1, 1, 1, 3, 2]])
     spec = write_npz(tmp_path / "odd.npz", edge_index=edges)
-    for model in ("gcn", "sage", "gin"):
+    for model in ("gcn", "sage", "gin", "gat"):
         assert outcome(capsys, "train", spec, "--epochs", 2, "--model", model)[0] == 0
+
+
+def test_attention_has_its_own_settings(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    gat = ("train", spec, "--model", "gat", "--epochs", 3)
+    assert (
+        outcome(
+            capsys, *gat, "--heads", 4, "--hidden", 8, "--attention-dropout", 0.2, "--activation", "relu"
+        )[0]
+        == 0
+    )
+    assert "64 features cannot be divided among 7 heads" in refused(capsys, *gat, "--heads", 7)
+    assert "first_hop = on needs a first layer that sums" in refused(capsys, *gat, "--first-hop", "on")
+    outcome(capsys, "partition", "build", spec, "--parts", 2, "--out", "two")
+    shown = json.loads(outcome(capsys, "partition", "show", "two", "--model", "gat", "--json")[1])
+    expected = [rank["halo_bytes_sent_per_epoch"] for rank in shown["expected"]]
+    assert expected == sent_bytes("two", ("--model", "gat", "--prune", "off"))
 
 
 def test_negative_degrees_are_refused_on_every_rank(capsys, tmp_path):

@@ -20,7 +20,7 @@ from gcnsys.partition import cut
 from gcnsys.runtime.choices import Choices
 
 CUTS = {
-    "model": ["gcn", "sage", "gin"],
+    "model": ["gcn", "sage", "gin", "gat"],
     "assignment": list(ASSIGNMENTS),
     "parts": [1, 2, 3, 4],
     "graph": ["undirected", "directed", "weighted"],
@@ -30,7 +30,7 @@ CUTS = {
 """Every way to cut, for every model: the promise itself."""
 
 SHAPES = {
-    "model": ["gcn", "sage", "gin"],
+    "model": ["gcn", "sage", "gin", "gat"],
     "inputs": ["dense-on", "dense-off", "sparse-off"],
     "norm": ["none", "layer", "batch"],
     "parts": [1, 2, 3, 4],

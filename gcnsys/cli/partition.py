@@ -8,6 +8,7 @@ from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
 from gcnsys.nn import models
+from gcnsys.nn.conv import Conv
 from gcnsys.partition import Partitioning
 from gcnsys.partition.quality import Widths, expected, quality
 from gcnsys.train import RunConfig
@@ -84,10 +85,14 @@ def _described(partitioning: Partitioning, config: RunConfig, output: Output) ->
     manifest = partitioning.manifest
     settings = config.model_settings()
     between = [manifest.num_features, *[settings.hidden] * (settings.layers - 1), manifest.num_classes]
+    layer = models.get(config.model)(1, settings.heads, settings, True, False)
+    sums, sparse = isinstance(layer, Conv), manifest.sparse_features
+    if not sums and not settings.linear_layers:
+        between[-1] *= settings.out_heads
     widths = Widths.of(
-        between, settings.num_convs, narrower=settings.exchange_side == "narrower",
-        precomputed=precomputes(config.first_hop, sparse=manifest.sparse_features),
-        sparse=manifest.sparse_features, needs_own=models.get(config.model)(1, 1, settings, True).needs_own,
+        between, settings.num_convs, narrower=settings.exchange_side == "narrower", sparse=sparse,
+        precomputed=precomputes(config.first_hop, sparse=sparse, sums=sums),
+        needs_own=isinstance(layer, Conv) and layer.needs_own,
     )  # fmt: skip
     figures, costs = quality(manifest), expected(manifest, widths)
     output.say(

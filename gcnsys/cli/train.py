@@ -31,7 +31,8 @@ from gcnsys.train.stopping import requests
 
 GROUPS = {
     "model": (
-        "model", "layers", "hidden", "linear_layers", "dropout", "norm", "residual", "gcn_norm", "train_eps",
+        "model", "layers", "hidden", "linear_layers", "dropout", "norm", "residual", "activation", "heads",
+        "out_heads", "attention_dropout", "gcn_norm", "train_eps",
     ),
     "exchange": (
         "method", "rows", "rate", "draws_per", "schedule", "staleness", "first_epoch", "codec", "smoothing",

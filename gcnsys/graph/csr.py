@@ -175,6 +175,18 @@ class CSR:
         weight = None if self.weight is None else self.weight[edges]
         return CSR(kept[self.indptr], self.indices[edges], self.num_cols, weight)
 
+    def followed_by(self, other: "CSR") -> "CSR":
+        """Each row's entries, then those of another matrix's row, whose columns come after. Unweighted."""
+        num_cols = self.num_cols + other.num_cols
+        shifted = other.indices.to(index_dtype(num_cols)) + self.num_cols
+        return CSR(*_interleaved(self, CSR(other.indptr, shifted, num_cols)), num_cols)
+
+    def looped(self) -> "CSR":
+        """Each row's entries off the diagonal, then one on it. Unweighted."""
+        ends = torch.arange(self.num_rows + 1, device=self.indices.device)
+        loops = CSR(ends, ends[:-1].to(self.indices.dtype), self.num_cols)
+        return CSR(*_interleaved(self.keep(self.indices != self.rows()), loops), self.num_cols)
+
     def to_scipy(self) -> sp.csr_array:
         """The same matrix for SciPy, sharing memory; an unweighted one carries int8 ones."""
         data = np.ones(self.num_edges, np.int8) if self.weight is None else self.weight.numpy()
@@ -191,3 +203,14 @@ class CSR:
             int(matrix.shape[1]),
             torch.from_numpy(matrix.data) if weighted else None,
         )
+
+
+def _interleaved(first: CSR, second: CSR) -> tuple[Tensor, Tensor]:
+    """Offsets and columns of the rows of two matrices, row after row."""
+    indptr = first.indptr + second.indptr
+    indices = second.indices.new_empty(int(indptr[-1]))
+    for matrix, before in ((first, second.indptr[:-1]), (second, first.indptr[1:])):
+        places = torch.repeat_interleave(before, matrix.indptr.diff(), output_size=matrix.num_edges)
+        places += torch.arange(matrix.num_edges, device=places.device)
+        indices[places] = matrix.indices.to(indices.dtype)
+    return indptr, indices

@@ -18,6 +18,7 @@ from torch import Tensor
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
 from gcnsys.kernels.backend import summed
+from gcnsys.kernels.edges import Edges
 from gcnsys.kernels.matrix import Matrix
 
 Norm = Literal["symmetric", "out-in"]
@@ -69,6 +70,19 @@ class Degrees:
         return self.into.rsqrt(), senders.rsqrt()
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Reached:
+    """Source rows that edges may start from.
+
+    Attributes:
+        rows: ``[S + h, F]``; those that are absent are 0.
+        absent: ``[S + h]`` bool; None: none is.
+    """
+
+    rows: Tensor
+    absent: Tensor | None = None
+
+
 class Block(ABC):
     """Destination rows, source rows and the edges between them.
 
@@ -102,6 +116,23 @@ class Block(ABC):
     @abstractmethod
     def gather(self, x: Tensor) -> Tensor:
         """Every source row an edge may start from: own rows, then halo rows; for attention."""
+
+    @abstractmethod
+    def reached(self, x: Tensor) -> "Reached":
+        """The same, and which of them are there: all, but where rows that cross are drawn."""
+
+    @abstractmethod
+    def edges(self, *, loops: bool = False) -> Edges:
+        """The edges from the rows of :meth:`gather` to the destinations; each pair's weight is not looked at.
+
+        Args:
+            loops: one from every destination to itself, in place of those there are (as attention layers do).
+        """
+
+    @property
+    @abstractmethod
+    def gathered_ids(self) -> Tensor:
+        """Global ids of the rows of :meth:`gather`, ``[S + h]`` int64."""
 
     @abstractmethod
     def total(self, x: Tensor) -> Tensor:
@@ -222,6 +253,7 @@ class LocalBlock(ScaledBlock):
     def __init__(self, csr: CSR, input_ids: Tensor, degrees: Degrees, *, symmetric: bool = False) -> None:
         super().__init__(input_ids, input_ids[: csr.num_rows], csr.row_sums(), degrees)
         self.matrix = Matrix(csr, symmetric=symmetric)
+        self._edges: dict[bool, Edges] = {}
 
     @classmethod
     def from_graph(cls, graph: Graph) -> "LocalBlock":
@@ -235,6 +267,19 @@ class LocalBlock(ScaledBlock):
 
     def gather(self, x: Tensor) -> Tensor:
         return x
+
+    def reached(self, x: Tensor) -> Reached:
+        return Reached(x)
+
+    def edges(self, *, loops: bool = False) -> Edges:
+        if loops not in self._edges:
+            csr, symmetric = self.matrix.csr, self.matrix.symmetric
+            self._edges[loops] = Edges(csr.looped() if loops else csr, symmetric=symmetric)
+        return self._edges[loops]
+
+    @property
+    def gathered_ids(self) -> Tensor:
+        return self.input_ids
 
     def total(self, x: Tensor) -> Tensor:
         return x

@@ -1,5 +1,6 @@
 """Models over blocks: ``model(blocks, x)``, one block a layer."""
 
+from gcnsys.nn.attention import GATConv
 from gcnsys.nn.conv import Conv, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import KeyedDropout, set_dropout_epoch
 from gcnsys.nn.first_hop import FirstHop, first_hop
@@ -8,6 +9,6 @@ from gcnsys.nn.model import GNN, ModelSettings, build_model, models
 from gcnsys.nn.norm import BatchNorm, LayerNorm
 
 __all__ = [
-    "GNN", "BatchNorm", "Conv", "FirstHop", "GCNConv", "GINConv", "KeyedDropout", "LayerNorm", "Linear",
-    "ModelSettings", "SAGEConv", "build_model", "first_hop", "models", "set_dropout_epoch",
+    "GNN", "BatchNorm", "Conv", "FirstHop", "GATConv", "GCNConv", "GINConv", "KeyedDropout", "LayerNorm",
+    "Linear", "ModelSettings", "SAGEConv", "build_model", "first_hop", "models", "set_dropout_epoch",
 ]  # fmt: skip

@@ -7,10 +7,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block, activation
 from gcnsys.kernels.block import Norm as GCNNorm
+from gcnsys.nn.attention import GATConv
 from gcnsys.nn.conv import Conv, ExchangeSide, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
 from gcnsys.nn.first_hop import FirstHop
@@ -20,6 +22,7 @@ from gcnsys.nn.recompute import recomputed
 from gcnsys.registry import Registry
 
 NormName = Literal["none", "layer", "batch"]
+Activation = Literal["auto", "relu", "elu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class ModelSettings:
         train_eps: GIN learns its epsilon.
         exchange_side: see :mod:`gcnsys.nn.conv`.
         recompute: see :class:`GNN`.
+        activation: after every layer but the last; ``auto``: ELU for attention, as published, else ReLU.
+        heads: of an attention layer; they share the width.
+        out_heads: of the last one; they are averaged.
+        attention_dropout: of attention weights; None: as ``dropout``.
     """
 
     name: str = "gcn"
@@ -51,10 +58,16 @@ class ModelSettings:
     train_eps: bool = False
     exchange_side: ExchangeSide = "narrower"
     recompute: bool = False
+    activation: Activation = "auto"
+    heads: int = 8
+    out_heads: int = 1
+    attention_dropout: float | None = None
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.hidden < 1:
             raise InputError(f"layers and hidden must be at least 1, got {self.layers} and {self.hidden}")
+        if self.heads < 1 or self.out_heads < 1:
+            raise InputError(f"heads and out_heads must be at least 1, got {self.heads} and {self.out_heads}")
         if not 0 <= self.linear_layers < self.layers:
             raise InputError(
                 f"linear_layers must be in 0..{self.layers - 1} so that one layer convolves, "
@@ -76,18 +89,19 @@ class GNN(nn.Module):
         dropout: before every layer.
         residual: add a hidden layer's input to its output where their widths agree.
         recompute: keep only the inputs of hidden layers and compute them again in backward.
+        elu: ELU between layers instead of ReLU.
     """
 
     def __init__(
-        self, convs: Sequence[Conv], linears: Sequence[Linear] = (), *,
+        self, convs: Sequence[nn.Module], linears: Sequence[Linear] = (), *,
         hidden_norms: Sequence[nn.Module] | None = None, dropout: float = 0.5, residual: bool = False,
-        recompute: bool = False,
+        recompute: bool = False, elu: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.convs, self.linears = nn.ModuleList(convs), nn.ModuleList(linears)
         self.norms = nn.ModuleList(hidden_norms or ())
         self.dropouts = nn.ModuleList(KeyedDropout(dropout) for _ in (*convs, *linears))
-        self.residual, self.recompute = residual, recompute
+        self.residual, self.recompute, self.elu = residual, recompute, elu
 
     @property
     def num_blocks(self) -> int:
@@ -95,11 +109,10 @@ class GNN(nn.Module):
         return len(self.convs)
 
     @property
-    def first(self) -> Conv:
-        """The layer whose aggregation can be precomputed."""
-        conv = self.convs[0]
-        assert isinstance(conv, Conv)
-        return conv
+    def summing(self) -> Conv | None:
+        """The first layer, if all it needs of neighbours is a sum, which can be precomputed."""
+        first = self.convs[0]
+        return first if isinstance(first, Conv) else None
 
     @property
     def row_wise(self) -> bool:
@@ -137,36 +150,45 @@ class GNN(nn.Module):
         out, ids = self._layer(number, block, h), block.output_ids
         norm, dropout = self.norms[number] if self.norms else None, self.dropouts[number + 1]
         assert isinstance(dropout, KeyedDropout)
-        fused = norm.fused() if isinstance(norm, LayerNorm) else None
+        fused = norm.fused() if isinstance(norm, LayerNorm) and not self.elu else None
         if norm is not None and fused is None:
             out = norm(out, block)
-        if not self.residual:
+        if not self.residual and not self.elu:
             return None, activation(out, norm=fused, mask=dropout.mask(ids))
-        out = activation(out, norm=fused)
-        if came is not None and came.shape[1] == out.shape[1]:
+        out = F.elu(out) if self.elu else activation(out, norm=fused)
+        if self.residual and came is not None and came.shape[1] == out.shape[1]:
             out = out + block.own(came)
-        return out, dropout(out, ids)
+        return out if self.residual else None, dropout(out, ids)
 
 
-ConvMaker = Callable[[int, int, ModelSettings, bool], Conv]
-"""Widths that come in and go out, settings, whether there is a bias -> a layer."""
+ConvMaker = Callable[[int, int, ModelSettings, bool, bool], nn.Module]
+"""Widths that come in and go out, settings, whether it has a bias, whether it is the last -> a layer."""
 
 models: Registry[ConvMaker] = Registry("model")
 
 
 @models.register("gcn")
-def _gcn(width_in: int, width_out: int, settings: ModelSettings, bias: bool) -> Conv:
+def _gcn(width_in: int, width_out: int, settings: ModelSettings, bias: bool, last: bool) -> Conv:
     return GCNConv(width_in, width_out, norm=settings.gcn_norm, side=settings.exchange_side, bias=bias)
 
 
 @models.register("sage")
-def _sage(width_in: int, width_out: int, settings: ModelSettings, bias: bool) -> Conv:
+def _sage(width_in: int, width_out: int, settings: ModelSettings, bias: bool, last: bool) -> Conv:
     return SAGEConv(width_in, width_out, side=settings.exchange_side, bias=bias)
 
 
 @models.register("gin")
-def _gin(width_in: int, width_out: int, settings: ModelSettings, bias: bool) -> Conv:
+def _gin(width_in: int, width_out: int, settings: ModelSettings, bias: bool, last: bool) -> Conv:
     return GINConv(width_in, width_out, train_eps=settings.train_eps, side=settings.exchange_side, bias=bias)
+
+
+@models.register("gat")
+def _gat(width_in: int, width_out: int, settings: ModelSettings, bias: bool, last: bool) -> nn.Module:
+    rate = settings.dropout if settings.attention_dropout is None else settings.attention_dropout
+    return GATConv(
+        width_in, width_out, heads=settings.out_heads if last else settings.heads, average=last, dropout=rate,
+        side=settings.exchange_side, bias=bias,
+    )  # fmt: skip
 
 
 def build_model(settings: ModelSettings, num_features: int, num_classes: int, *, seed: int) -> GNN:
@@ -178,16 +200,20 @@ def build_model(settings: ModelSettings, num_features: int, num_classes: int, *,
     # blow up to full steps, other ones for other cuts: so there is none.
     biases = [settings.norm != "batch"] * (len(pairs) - 1) + [True]
     layers = [(*pair, bias) for pair, bias in zip(pairs, biases, strict=True)]
-    convs = [maker(a, b, settings, bias) for a, b, bias in layers[: settings.num_convs]]
+    convs = [
+        maker(a, b, settings, bias, place + 1 == settings.layers)
+        for place, (a, b, bias) in enumerate(layers[: settings.num_convs])
+    ]
     linears = [Linear(a, b, bias=bias) for a, b, bias in layers[settings.num_convs :]]
     norm = {"none": None, "layer": LayerNorm, "batch": BatchNorm}[settings.norm]
     norms = [norm(width) for width in widths[1:-1]] if norm is not None else None
     model = GNN(
         convs, linears, hidden_norms=norms, dropout=settings.dropout, residual=settings.residual,
         recompute=settings.recompute,
+        elu=settings.activation == "elu" or (settings.activation == "auto" and settings.name == "gat"),
     )  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, Linear):
+        if isinstance(module, Linear | GATConv):
             module.reset(generator)
     return model

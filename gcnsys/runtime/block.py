@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gcnsys.kernels.block import ScaledBlock, Scales, scaled
+from gcnsys.kernels.block import Reached, ScaledBlock, Scales, scaled
+from gcnsys.kernels.edges import Edges
 from gcnsys.kernels.matrix import Matrix
 from gcnsys.kernels.rows import RowSelection
 from gcnsys.partition import PartGraph
@@ -51,8 +52,10 @@ class PartBlock(ScaledBlock):
         self.graph, self.plan, self.comm = graph, graph.plan, comm
         self.exchange = Exchange(graph, comm, device=device)
         self.boundary = RowSelection(graph.plan.send_rows.to(device), graph.num_inner)
+        self._gathered_ids = torch.cat([ids, graph.halo_ids.to(device)])
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
         self.halo = Matrix(graph.halo)
+        self._edges: dict[bool, Edges] = {}
 
     def through(self, exchange: Exchange) -> Self:
         """The same block, its rows crossing in another way; shares all memory."""
@@ -66,8 +69,26 @@ class PartBlock(ScaledBlock):
 
     def gather(self, x: Tensor) -> Tensor:
         """Own rows, then halo rows; those that were not drawn are 0, and none is scaled."""
-        halo: Tensor = _Exchanged.apply(x, self)
-        return torch.cat([x, halo])
+        reached = self.reached(x)
+        if reached.absent is not None:
+            _tell_about_draws()
+        return reached.rows
+
+    def reached(self, x: Tensor) -> Reached:
+        halo, absent = _Exchanged.apply(x, self)
+        if absent is not None:
+            absent = torch.cat([absent.new_zeros(x.shape[0]), absent])
+        return Reached(torch.cat([x, halo]), absent)
+
+    def edges(self, *, loops: bool = False) -> Edges:
+        if loops not in self._edges:
+            inner = self.inner.csr.looped() if loops else self.inner.csr
+            self._edges[loops] = Edges(inner.followed_by(self.halo.csr).to(self.input_ids.device))
+        return self._edges[loops]
+
+    @property
+    def gathered_ids(self) -> Tensor:
+        return self._gathered_ids
 
     def total(self, x: Tensor) -> Tensor:
         out: Tensor = _Total.apply(x, self.comm)
@@ -131,14 +152,18 @@ class _ExchangedSum(torch.autograd.Function):
 
 
 class _Exchanged(torch.autograd.Function):
-    """``y = X S x``; the gradient is ``S^T (X^T g)``."""
+    """``y = X S x``, and which rows of y are absent; the gradient is ``S^T (X^T g)``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, block: PartBlock) -> Tensor:
+    def forward(ctx: Any, x: Tensor, block: PartBlock) -> tuple[Tensor, Tensor | None]:
         lanes = block.send(x)
         arrival = lanes.features.arrive()
         ctx.block, ctx.lanes, ctx.crossing, ctx.shape = block, lanes, arrival.crossing, x.shape
-        return _spread(arrival, arrival.crossing.arriving)
+        share = arrival.crossing.arriving
+        absent = None if share.place is None else share.place < 0
+        if absent is not None:
+            ctx.mark_non_differentiable(absent)
+        return _spread(arrival, share), absent
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -159,7 +184,6 @@ def _added_back(block: PartBlock, returned: Arrival, out: Tensor, scale: Tensor 
 def _spread(arrival: Arrival, share: Share) -> Tensor:
     rows, factor = arrival.rows, arrival.correction
     if share.positions is not None:
-        _tell_about_draws()
         rows = rows.new_zeros(share.total, rows.shape[1]).index_copy_(0, share.positions, rows)
     return rows if factor is None else rows * factor.to(rows)[:, None]
 

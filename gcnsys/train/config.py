@@ -18,7 +18,7 @@ from gcnsys.errors import InputError
 from gcnsys.kernels.block import Norm as GCNNorm
 from gcnsys.nn import ModelSettings, models
 from gcnsys.nn.conv import ExchangeSide
-from gcnsys.nn.model import NormName
+from gcnsys.nn.model import Activation, NormName
 from gcnsys.partition import Cutting, methods
 from gcnsys.partition.assign import Balance, Objective
 from gcnsys.partition.order import Order
@@ -39,7 +39,7 @@ class RunConfig(BaseModel):
     parts: int | None = Field(
         None, ge=1, description="cut into this many parts, one local rank each (default: 1)"
     )
-    model: str = Field("gcn", description="gcn, sage or gin")
+    model: str = Field("gcn", description="gcn, sage, gin or gat")
     method: str = Field(
         "vanilla",
         description="how boundary rows cross: vanilla (exactly), bns, pipegcn, pipegcn-f, pipegcn-g, "
@@ -71,6 +71,12 @@ class RunConfig(BaseModel):
     norm: NormName = Field("none", description="after every layer but the last; batch is synchronised")
     residual: bool = Field(False, description="add a hidden layer's input to its output")
     gcn_norm: GCNNorm = Field("symmetric", description="symmetric (PyG) or out-in (DGL, directed graphs)")
+    activation: Activation = Field("auto", description="between layers; auto: elu for gat, else relu")
+    heads: int = Field(8, ge=1, description="of an attention layer; they share the hidden width")
+    out_heads: int = Field(1, ge=1, description="of the last attention layer; they are averaged")
+    attention_dropout: float | None = Field(
+        None, ge=0, lt=1, description="of attention weights (default: as dropout)"
+    )
     train_eps: bool = Field(False, description="let GIN learn its epsilon")
     exchange_side: ExchangeSide = Field("narrower", description="send a layer's narrower side, or its input")
     first_hop: FirstHopChoice = Field("auto", description="aggregate constant inputs once; auto: if dense")
@@ -141,7 +147,8 @@ class RunConfig(BaseModel):
             name=self.model, layers=self.layers, hidden=self.hidden, linear_layers=self.linear_layers,
             dropout=self.dropout, norm=self.norm, residual=self.residual, gcn_norm=self.gcn_norm,
             train_eps=self.train_eps, exchange_side=self.exchange_side,
-            recompute=self.recompute,
+            recompute=self.recompute, activation=self.activation, heads=self.heads,
+            out_heads=self.out_heads, attention_dropout=self.attention_dropout,
         )  # fmt: skip
 
     def choices(self) -> Choices:

@@ -21,7 +21,7 @@ def learning_rate_factor(config: RunConfig, epoch: int) -> float:
 
 def make_optimizer(model: GNN, config: RunConfig) -> torch.optim.Adam:
     """Adam with its L2 penalty on all layers, or on the first alone as published for GCN."""
-    first = {id(p) for p in model.first.parameters()}
+    first = {id(p) for p in model.convs[0].parameters()}
     groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if id(p) in first]}]
     rest = [p for p in model.parameters() if id(p) not in first]
     if rest:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from gcnsys import kernels
+from gcnsys.nn import FirstHop
 from gcnsys.partition import Partitioning
 from gcnsys.train.best import Best
 from gcnsys.train.config import RunConfig
 from gcnsys.train.method import EXCHANGE
 from gcnsys.train.trainer import Epoch, Evaluation, Trainer
-from gcnsys.train.view import precomputes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def summarized(
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
         **{part: getattr(config, part) for part in EXCHANGE if getattr(config, part) is not None},
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
-        "first_hop": "on" if precomputes(config.first_hop, sparse=manifest.sparse_features) else "off",
+        "first_hop": "on" if isinstance(trainer.training.inputs, FirstHop) else "off",
         "rows_computed_per_layer": rows,
         "rows_per_layer": {
             "training": sum(p.train for p in manifest.parts) if manifest.inductive else manifest.num_nodes,

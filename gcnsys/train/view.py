@@ -63,15 +63,24 @@ class View:
         return tuple(block.output_ids.numel() for block in self.blocks)
 
 
-def precomputes(choice: FirstHopChoice, *, sparse: bool) -> bool:
-    """Whether the first hop is precomputed: ``auto`` means for dense features.
+def precomputes(choice: FirstHopChoice, *, sparse: bool, sums: bool) -> bool:
+    """Whether the first hop is precomputed: ``auto`` means for dense features that are only summed.
+
+    Args:
+        choice: the configuration's.
+        sparse: the features are.
+        sums: all that the first layer needs of neighbours is a sum.
 
     Raises:
-        InputError: ``on`` for sparse features, which would fill in.
+        InputError: ``on`` for sparse features, which would fill in, or for a layer that looks at every edge.
     """
     if choice == "on" and sparse:
         raise InputError("first_hop = on would make sparse features dense; use off or auto")
-    return choice == "on" or (choice == "auto" and not sparse)
+    if choice == "on" and not sums:
+        raise InputError(
+            "first_hop = on needs a first layer that sums, which attention does not; use off or auto"
+        )
+    return choice == "on" or (choice == "auto" and not sparse and sums)
 
 
 def prunes(choice: PruneChoice, model: GNN) -> bool:
@@ -143,15 +152,17 @@ def _exact_views(
     dtype: torch.dtype,
 ) -> tuple[View, View]:  # fmt: skip
     with comm.agreed():
-        on = precomputes(choice, sparse=isinstance(part.nodes.x, SparseRows))
+        sparse = isinstance(part.nodes.x, SparseRows)
+        on = precomputes(choice, sparse=sparse, sums=model.summing is not None)
         may_prune = prunes(prune, model)
     make, nodes = _Maker(model, comm, device, dtype, on), part.nodes
     whole = make.block(part.whole)
     training = whole if part.training_rows is None else make.block(part.training)
     with comm.agreed():  # a degree that is not positive may lie on one rank only
         like = torch.empty(0, dtype=dtype, device=device)
-        whole.prepare(model.first.aggregation, like)
-        training.prepare(model.first.aggregation, like)
+        if model.summing is not None:
+            whole.prepare(model.summing.aggregation, like)
+            training.prepare(model.summing.aggregation, like)
 
     scored = make.field(part.whole, nodes.scored, prune) if may_prune else None
     trained = make.field(part.whole, nodes.train_mask, prune) if may_prune and training is whole else None
@@ -230,7 +241,8 @@ class _Maker:
     def _inputs(self, block: PartBlock, x: Tensor | SparseRows) -> Inputs:
         if not self.precomputed or isinstance(x, SparseRows):
             return x
-        conv = self.model.first
+        conv = self.model.summing
+        assert conv is not None
         return first_hop(block, conv.aggregation, x, needs_own=conv.needs_own)
 
     def _first(self, inputs: Inputs, nodes: NodeData, block: PartBlock) -> Inputs:
