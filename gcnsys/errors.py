@@ -41,8 +41,8 @@ class PeerError(GcnsysError, RuntimeError):
     """Another rank failed, or the ranks disagree."""
 
 
-def known_to_all(sentence: str) -> GcnsysError:
+def known_to_all(sentence: str, kind: type[GcnsysError] = GcnsysError) -> GcnsysError:
     """An error that every rank raises."""
-    problem = GcnsysError(sentence)
+    problem = kind(sentence)
     problem.everywhere = True
     return problem

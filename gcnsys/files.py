@@ -80,6 +80,8 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
     Raises:
         InputError: ``path`` exists and may not be overwritten.
     """
+    if path.parent.is_dir():
+        remove_leftovers(path)
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another --out or pass --overwrite")
     if path.exists() and not path.is_dir():
@@ -87,7 +89,6 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
     if path.exists() and any(path.iterdir()) and not (path / holding).exists():
         raise InputError(f"{path} holds something else (there is no {holding}); choose another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     handle = os.open(temporary, os.O_RDONLY)
     try:
@@ -108,15 +109,18 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what writers of a folder left behind that were killed: what nobody holds a lock on."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with contextlib.suppress(OSError):
-            handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(handle)
+    """Put right what writers of a folder left behind that were killed: what nobody holds a lock on."""
+    for kind in ("tmp", "old"):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.{kind}"):
+            with contextlib.suppress(OSError):
+                handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if kind == "old" and not path.exists():  # killed between its two steps
+                        os.replace(left / path.name, path)
+                    shutil.rmtree(left, ignore_errors=True)
+                finally:
+                    os.close(handle)
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
@@ -129,14 +133,19 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         return
     # Where that is not known, step the old one aside, and back if anything fails.
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-    os.replace(path, aside / path.name)
+    handle = os.open(aside, os.O_RDONLY)
     try:
-        os.replace(temporary, path)
-    except BaseException:
-        os.replace(aside / path.name, path)
-        aside.rmdir()
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.replace(path, aside / path.name)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            os.replace(aside / path.name, path)
+            aside.rmdir()
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        os.close(handle)
 
 
 def _exchange(one: Path, other: Path) -> bool:

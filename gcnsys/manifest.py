@@ -69,7 +69,7 @@ def unseal(
         content, seal = path.read_bytes(), (folder / SEAL).read_bytes()
     except OSError as error:
         raise DamagedFileError(
-            f"{folder}: not a {what} ({Path(error.filename).name} cannot be read: {error.strerror}); "
+            f"{folder}: not a {what} ({Path(error.filename or path).name} cannot be read: {error.strerror}); "
             f"{found_by}"
         ) from error
     if _seal(content) != seal:

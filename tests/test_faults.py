@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from torch._C._distributed_c10d import HashStore
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # experiments/ is not installed
 
 from experiments.faults.launched import Launched, alive
-from gcnsys.errors import GcnsysError
+from gcnsys.errors import GcnsysError, PeerError
 from gcnsys.runtime.comm import Comm
 from gcnsys.runtime.heartbeat import Heartbeat
+from gcnsys.runtime.meeting import meet
 from gcnsys.testing.ranks import run_ranks
 
 QUICK = 0.05
@@ -138,6 +140,53 @@ def test_every_collective_keeps_the_timeout(kind):
     run_ranks(2, body)
 
 
+def greeted(ranks, store, tokens, patience=20.0):
+    """Ranks that meet, each on a thread."""
+
+    def run(rank):
+        try:
+            tokens[rank] = meet(store, rank, ranks, patience)
+        except PeerError as error:
+            tokens[rank] = str(error)
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(ranks)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_ranks_that_are_started_together_share_a_token_and_no_other_attempt_has_it():
+    store, seen = HashStore(), set()
+    for _ in range(3):  # the store is the same for all attempts
+        tokens = {}
+        for thread in greeted(3, store, tokens):
+            thread.join()
+        assert len(set(tokens.values())) == 1
+        seen |= set(tokens.values())
+    assert len(seen) == 3
+
+
+def test_what_ranks_of_an_attempt_that_failed_left_is_not_taken_for_this_one():
+    store, tokens = HashStore(), {}
+    store.set("hello/1", "a rank that is gone")
+    store.set("welcome/a rank that is gone", "an attempt that is over")
+    store.set("hello/2", "another")
+    for thread in greeted(3, store, tokens):
+        thread.join()
+    assert len(set(tokens.values())) == 1
+    assert "an attempt that is over" not in tokens.values()
+
+
+def test_a_rank_that_never_comes_is_waited_for_no_longer_than_asked():
+    store = HashStore()
+    began = time.monotonic()
+    with pytest.raises(PeerError, match="rank 1 did not come to start"):
+        meet(store, 0, 2, 0.3)
+    with pytest.raises(PeerError, match="rank 0, or one that it waits for, did not come"):
+        meet(store, 1, 2, 0.3)
+    assert time.monotonic() - began < 5
+
+
 def launched(folder, *options, parts=2, epochs=100_000):
     """``gcnsys train digits`` on real ranks."""
     settings = ["--hidden", 16, "--epochs", epochs, "--eval-every", 50, "--checkpoint-every", 50]
@@ -215,3 +264,28 @@ def test_a_run_that_is_asked_to_stop_keeps_a_checkpoint(tmp_path, number):
     done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["epochs"] == logged + 10
+
+
+@pytest.mark.processes
+@pytest.mark.full
+def test_a_run_that_goes_on_after_a_stop_survives_a_killed_rank(tmp_path):
+    with launched(tmp_path).reaches(20) as run:
+        run.process.send_signal(signal.SIGTERM)
+        assert run.ends()[0] == 143
+    done = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    words = ["-m", "gcnsys", "train", "--resume", "run", "--epochs", done + 300, "--max-restarts", 1]
+    with Launched(words, tmp_path).reaches(done + 10) as run:
+        os.kill(run.ranks()[0], signal.SIGKILL)
+        assert run.ends(120) == (0, [])
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == done + 300
+
+
+@pytest.mark.processes
+@pytest.mark.full
+def test_a_stop_stays_a_stop_where_the_launcher_would_start_again(tmp_path):
+    with launched(tmp_path, "--max-restarts", 2).reaches(20) as run:
+        os.kill(run.ranks()[1], signal.SIGTERM)  # the rank alone is asked, and all of them stop
+        code, said = run.ends()
+    assert code == 143
+    assert "go on with: gcnsys train --resume" in said[0]
+    assert set(said[1:]) == {"gcnsys: the run was asked to stop, and stays so"}

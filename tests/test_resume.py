@@ -441,3 +441,109 @@ def test_signals_are_noted_and_handlers_put_back():
     thread.start()
     thread.join()
     assert told == [0]
+
+
+def test_another_folder_holds_the_run_that_goes_on_alone(cuts, tmp_path):
+    other = setting(cuts / "2", seed=5, checkpoint_every=1, keep_checkpoints=9)
+    stopped(tmp_path / "other", other, 3)
+    stopped(tmp_path / "run", setting(cuts / "2"), 5)
+    run(tmp_path / "other", setting(cuts / "2"), resume=tmp_path / "run")
+    assert [line["epoch"] for line in lines(tmp_path / "other")] == [5, 6, 7]
+    assert Checkpoints(tmp_path / "other").epochs() == [EPOCHS]
+    run(tmp_path / "whole", setting(cuts / "2"))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("after", [2, 5, 9])
+def test_a_run_that_ends_early_does_so_wherever_it_was_stopped(cuts, tmp_path, after):
+    config = setting(cuts / "2", epochs=60, eval_every=3, patience=4, lr=0.3)
+    whole = run(tmp_path / "whole", config)
+    assert after < whole["epochs"] < 60
+    assert whole["epochs"] % 3 == 0, "it ends where it looked"
+    stopped(tmp_path / "cut", config, after)
+    summary = run(tmp_path / "cut", config, resume=tmp_path / "cut")
+    told = ("epochs", "best_epoch", "val_acc", "test_acc", "best_val_acc")
+    assert [summary[name] for name in told] == [whole[name] for name in told]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    with pytest.raises(
+        InputError, match="validation had not improved for 4 epochs; give a longer --patience"
+    ):
+        run(tmp_path / "cut", config, resume=tmp_path / "cut")
+
+
+def test_a_schedule_over_epochs_cannot_be_stretched(cuts, tmp_path):
+    stopped(tmp_path / "run", setting(cuts / "2", lr_schedule="cosine"), 3)
+    assert configured(tmp_path / "run", {}).epochs == EPOCHS
+    with pytest.raises(InputError, match="follows a schedule over 8, which cannot change"):
+        configured(tmp_path / "run", {"epochs": 12})
+
+
+@pytest.mark.parametrize("what", ["y", "x", "train_mask"])
+def test_other_labels_features_or_masks_are_other_data(cuts, tmp_path, what):
+    rng = np.random.default_rng(0)
+    share = rng.permutation(60) % 3
+    arrays = {
+        "edge_index": rng.integers(0, 60, (2, 300)), "y": rng.integers(0, 3, 60),
+        "x": rng.standard_normal((60, 7)).astype(np.float32),
+        **{name: share == k for k, name in enumerate(("train_mask", "val_mask", "test_mask"))},
+    }  # fmt: skip
+    stopped(tmp_path / "run", setting(cuts / "2"), 3)
+    if what == "train_mask":
+        arrays |= {"train_mask": share == 1, "val_mask": share == 0}
+    else:
+        arrays[what] = arrays[what][::-1].copy()
+    build(Dataset.from_arrays("sample", arrays).undirected(), Cutting(2, "random"), tmp_path / "other")
+    with pytest.raises(InputError, match="has nodes = "):
+        run(tmp_path / "run", setting(tmp_path / "other"), resume=tmp_path / "run")
+
+
+def test_a_folder_is_filled_by_one_process_at_a_time(cuts, tmp_path):
+    config = setting(cuts / "2")
+    first, second = (RunFolder(tmp_path / "run", config, overwrite=True) for _ in range(2))
+    first.begin(0, own=False)
+    with pytest.raises(InputError, match="another process is training in this folder"):
+        second.begin(0, own=False)
+    first.close()
+    second.begin(0, own=False)
+    second.close()
+
+
+def test_a_checkpoint_that_falls_due_while_another_is_written_follows_it(cuts, tmp_path, monkeypatch):
+    def slowly(path, state):
+        threading.Event().wait(0.2)
+        return write(path, state)
+
+    write = keeper.write_state
+    monkeypatch.setattr(keeper, "write_state", slowly)
+    config = setting(cuts / "2", checkpoint_every=400, keep_checkpoints=99, epochs=100_000)
+    made = stopped(tmp_path / "run", config, 1700).epochs()
+    assert len(made) >= 3
+    assert made[-1] == 1700
+
+
+def test_a_rank_whose_disk_is_another_one_is_told(cuts, tmp_path, caplog, monkeypatch):
+    def elsewhere(self):
+        path = mark(self)
+        path.unlink()  # the others do not see it
+        return path
+
+    mark = RunFolder.mark
+    monkeypatch.setattr(RunFolder, "mark", elsewhere)
+    with caplog.at_level(logging.WARNING, "gcnsys"):
+        run(tmp_path / "run", setting(cuts / "2"))
+    assert "no checkpoints are kept: rank 0 does not see" in caplog.text
+    assert not (tmp_path / "run" / HOME).exists()
+
+
+def test_a_checkpoint_of_which_a_file_is_missing_is_never_completed(cuts, tmp_path, monkeypatch):
+    def lost(path, state):
+        entry = write(path, state)
+        if path.name == rank_file(1):
+            path.unlink()  # written to a disk that rank 0 does not see
+        return entry
+
+    write = keeper.write_state
+    monkeypatch.setattr(keeper, "write_state", lost)
+    with pytest.raises(InputError, match="must be on a disk that all machines share"):
+        run(tmp_path / "run", setting(cuts / "2"), stop_after=3)
+    assert Checkpoints(tmp_path / "run").epochs() == []

@@ -45,14 +45,17 @@ def trials(count: int, home: Path, seed: int) -> Iterator[dict[str, Any]]:
     chance = random.Random(seed)
     kinds, number = [(method, parts) for parts in PARTS for method in METHODS], 0
     while number < count:
-        method, parts = kinds[number % len(kinds)]
+        method, parts = kinds[number // 2 % len(kinds)]
         if (method, parts) not in whole:
             whole[method, parts] = _undisturbed(home, method, parts)
         expected, seconds = whole[method, parts]
         folder, rank = _fresh(home), chance.randrange(parts)
         with Launched(command(parts, method, 3), folder) as run:
-            # Any moment: while ranks start, train, evaluate, write a checkpoint, or the results.
-            time.sleep(chance.uniform(0, seconds))
+            if number % 2:  # any moment of training, when checkpoints are written
+                with contextlib.suppress(RuntimeError):  # it was over before
+                    run.reaches(chance.randrange(400))
+            else:  # any moment at all: while ranks start, train, or write the results
+                time.sleep(chance.uniform(0, seconds))
             while rank not in (ranks := run.ranks()) and run.process.poll() is None:
                 time.sleep(0.05)
             epoch, killed = run.logged(), rank in ranks

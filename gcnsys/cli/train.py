@@ -17,17 +17,17 @@ from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError, PeerError
 from gcnsys.partition import Partitioning
-from gcnsys.runtime import Comm, Placement, joined
-from gcnsys.runtime.launch import LAUNCHER, launch
+from gcnsys.runtime import Placement, joined
+from gcnsys.runtime.launch import LAUNCHER, PATIENCE, launch
 from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train import RunConfig
-from gcnsys.train.checkpoint import Checkpoints
-from gcnsys.train.folder import SUMMARY, RunFolder, default_folder
+from gcnsys.train.attempt import Attempt
+from gcnsys.train.checkpoint import Checkpoint, Checkpoints, run_folder
+from gcnsys.train.folder import CONFIG, SUMMARY, RunFolder, default_folder
 from gcnsys.train.resume import configured as resumed
-from gcnsys.train.resume import run_folder
-from gcnsys.train.run import BEGUN, FINISHED, Watch, prepare_process, run_part
+from gcnsys.train.run import Watch, prepare_process, run_part
 from gcnsys.train.source import find_partitioning, is_partitioning
-from gcnsys.train.stopping import requests
+from gcnsys.train.stopping import SIGNALS, StoppedError, requests
 
 GROUPS = {
     "model": (
@@ -142,7 +142,19 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
         arguments += ["--json"] if options.json else []
         arguments += ["--overwrite"] if options.overwrite else []
         options.exit_code = launch(partitioning.num_parts, arguments, max_restarts=options.max_restarts)
+    if config.checkpoint_every or config.checkpoint_minutes:
+        _tell_if_killed(options.exit_code - 128, folder, output)
     return None
+
+
+def _tell_if_killed(number: int, folder: Path, output: Output) -> None:
+    """Say so if ranks that were asked to stop did not in time."""
+    if number not in SIGNALS or (folder / SUMMARY).exists():
+        return
+    kept = Checkpoints(folder).epochs()
+    if not kept or Checkpoint.open(Checkpoints(folder).path(kept[-1])).manifest.stopped != number:
+        last = f"the last checkpoint is that of {kept[-1]} epochs" if kept else "there is no checkpoint"
+        output.problem(f"the ranks did not come to the end of an epoch within {PATIENCE} s; {last}")
 
 
 def _folder(options: argparse.Namespace, partitioning: Partitioning, config: RunConfig) -> Path:
@@ -169,15 +181,16 @@ def _alone(
 
 def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
     """One of the ranks of a launcher: problems are agreed upon, so that all leave together."""
-    # A rank that cannot read its configuration joins all the same, to say so to the others.
-    try:
-        place = configured(options)
-    except InputError:
-        place = RunConfig.checked({"data": options.data or ""})
+    place = _place(options)
     with joined(place.device, timeout=place.startup_timeout) as (comm, placement):
-        partitioning, folder, resume = None, None, ""
+        before = Attempt.before(comm)
+        if before.stopped:
+            raise StoppedError("the run was asked to stop, and stays so", before.stopped)
+        if before.state == "finished":
+            return _told_again(Path(before.run), output) if comm.rank == 0 else None
+        partitioning, folder = None, None
         with comm.agreed():
-            config = configured(options)
+            config = _recorded(Path(before.run)) if before.state == "begun" else configured(options)
             asked = config if is_partitioning(Path(config.data)) else _with_parts(config, comm.size)
             if comm.rank == 0:  # A dataset is cut by rank 0 alone; the others find the result afterwards.
                 partitioning = find_partitioning(asked)
@@ -189,17 +202,19 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
                     f"started; start one rank a part"
                 )
             if comm.rank == 0:
-                folder, resume = _taken_up(options, partitioning, config, comm)
-        resume = comm.texts(resume)[0]
-        if resume == FINISHED:
-            return None if folder is None else dict(json.loads((folder.path / SUMMARY).read_text()))
+                path = Path(before.run or _folder(options, partitioning, config))
+                folder = RunFolder(path, config, overwrite=bool(before.run) or _may_overwrite(options, path))
+                Attempt(str(path), before.state).leave(comm)
+            goes_on = before.state == "begun" and Checkpoints(Path(before.run)).epochs()
+            resume = Path(before.run) if goes_on else options.resume
+        asked_for = comm.texts(str(resume or ""))[0]  # what rank 0 sees counts
+        resume = Path(asked_for) if asked_for else None
         prepare_process(config)
         with requests() as request, watched(config, output) as watch:
             try:
                 summary = run_part(
-                    partitioning, config, comm, placement, folder, watch, request=request,
-                    resume=Path(resume) if resume else None,
-                )  # fmt: skip
+                    partitioning, config, comm, placement, folder, watch, request=request, resume=resume
+                )
             except PeerError as error:
                 # Our own launcher knows best who was killed: it says so, and ends the others by this signal.
                 error.said = error.said or (LAUNCHER in os.environ and request.signal == signal.SIGTERM)
@@ -207,19 +222,21 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
     return _finished(summary, folder.path, output) if folder is not None else None
 
 
-def _taken_up(
-    options: argparse.Namespace, partitioning: Partitioning, config: RunConfig, comm: Comm
-) -> tuple[RunFolder, str]:
-    """Where a run goes, and what it goes on from: after a restart, what the attempt before it has left."""
-    path = Path(comm.recall("run") or _folder(options, partitioning, config))
-    comm.remember("run", str(path))
-    resume = "" if options.resume is None else str(options.resume)
-    begun = comm.recall(BEGUN)
-    if begun == FINISHED:
-        resume = FINISHED
-    elif begun and Checkpoints(path).epochs():
-        resume = str(path)
-    return RunFolder(path, config, overwrite=bool(begun) or _may_overwrite(options, path)), resume
+def _place(options: argparse.Namespace) -> RunConfig:
+    """Enough of a configuration to join the others, who will hear of it if the whole cannot be read."""
+    with contextlib.suppress(InputError):
+        return configured(options)
+    with contextlib.suppress(InputError):  # its checkpoint may be gone by now, and a later one there
+        return _recorded(run_folder(options.resume or options.out or Path()))
+    return RunConfig.checked({"data": options.data or ""})
+
+
+def _recorded(run: Path) -> RunConfig:
+    return RunConfig.checked(RunConfig.read(run / CONFIG))
+
+
+def _told_again(run: Path, output: Output) -> dict[str, Any]:
+    return _finished(json.loads((run / SUMMARY).read_text()), run, output)
 
 
 def _may_overwrite(options: argparse.Namespace, path: Path) -> bool:

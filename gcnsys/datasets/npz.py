@@ -18,6 +18,9 @@ NAMES = (
     "y", "train_mask", "val_mask", "test_mask",
 )  # fmt: skip
 
+_ODD = (ValueError, MemoryError, OverflowError, RecursionError)
+"""What reading a header that makes no sense may raise."""
+
 _ZIP_END = 22 + 65535  # bytes that a zip file's last record may take
 _MOST_DEFLATED = 1040  # bytes that one compressed byte can stand for
 
@@ -35,7 +38,7 @@ def read_npz(argument: str) -> Mapping[str, Any]:
         raise DamagedFileError(f"{path}: not an .npz archive; copy or make it again")
     try:
         return _members(path)
-    except ValueError as error:
+    except _ODD as error:
         raise _unreadable(path, error) from error
     # RuntimeError: encrypted, or (NotImplementedError) compressed in a way that is not known here.
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, RuntimeError) as error:
@@ -56,7 +59,8 @@ def _members(path: Path) -> dict[str, Any]:
             with archive.open(member) as content:
                 name = member.filename.removesuffix(".npy")
                 if name in NAMES:
-                    if member.file_size > _MOST_DEFLATED * member.compress_size + _ZIP_END:
+                    packed = min(member.compress_size, path.stat().st_size)
+                    if member.file_size > _MOST_DEFLATED * packed + _ZIP_END:
                         raise zipfile.BadZipFile(f"{member.filename} cannot be as large as it says")
                     _check_size(content, member.file_size)
                     arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
@@ -76,7 +80,7 @@ def read_npy(argument: str) -> Mapping[str, Any]:
         if path.is_file():
             try:
                 arrays[name] = _array(path)
-            except ValueError as error:
+            except _ODD as error:
                 raise _unreadable(path, error) from error
             except (OSError, EOFError) as error:
                 raise DamagedFileError(f"{path}: not a whole .npy file ({error}); make it again") from error
@@ -130,7 +134,7 @@ def _existing(argument: str, usage: str) -> Path:
     return path
 
 
-def _unreadable(path: Path, error: ValueError) -> InputError:
+def _unreadable(path: Path, error: Exception) -> InputError:
     if "pickle" in str(error).lower() or "Python objects" in str(error):
         return InputError(f"{path}: holds pickled Python objects, which are never loaded; store plain arrays")
     return DamagedFileError(f"{path}: not a whole array file ({error}); copy or make it again")

@@ -62,11 +62,25 @@ class Cutting:
 
 def graph_digest(graph: Graph) -> str:
     """A digest of a graph's edges and weights."""
-    digest = hashlib.sha256()
     adjacency = graph.adjacency
-    for tensor in (adjacency.indptr, adjacency.indices, adjacency.weight):
+    return _digest(adjacency.indptr, adjacency.indices, adjacency.weight)
+
+
+def node_digest(dataset: Dataset) -> str:
+    """A digest of what is known of the nodes: features, labels, masks."""
+    x = (
+        (dataset.x.indptr, dataset.x.indices, dataset.x.weight)
+        if isinstance(dataset.x, CSR)
+        else (dataset.x,)
+    )
+    return _digest(*x, dataset.y, *(getattr(dataset, name) for name in MASKS))
+
+
+def _digest(*tensors: Tensor | None) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
         if tensor is not None:
-            content = tensor.numpy().view(np.uint8).data
+            content = tensor.contiguous().numpy().reshape(-1).view(np.uint8).data
             for start in range(0, len(content), CHUNK):
                 digest.update(content[start : start + CHUNK])
     return digest.hexdigest()[:16]
@@ -164,8 +178,8 @@ class _Writer:
         cut = sum(part.halo_edges for part in self.parts)
         return Manifest(
             made_by=f"gcnsys {__version__}", dataset=dataset.name, spec=spec or dataset.name,
-            graph=graph_digest(graph), num_nodes=graph.num_nodes, num_edges=graph.num_edges,
-            num_parts=self.cutting.num_parts, num_features=dataset.num_features,
+            graph=graph_digest(graph), nodes=node_digest(dataset), num_nodes=graph.num_nodes,
+            num_edges=graph.num_edges, num_parts=self.cutting.num_parts, num_features=dataset.num_features,
             num_classes=dataset.num_classes, num_train=int(dataset.train_mask.sum()),
             num_val=int(dataset.val_mask.sum()), num_test=int(dataset.test_mask.sum()),
             multilabel=dataset.is_multilabel, sparse_features=isinstance(dataset.x, CSR),

@@ -44,6 +44,7 @@ class Manifest(Description):
     Attributes:
         dataset: the short name of what was cut; ``spec`` what it was loaded by.
         graph: digest of the edges, so that two partitionings of one graph can be told.
+        nodes: digest of features, labels and masks; partitionings made before there was one lack it.
         order: of each part's inner nodes; partitionings made before there was a choice lack it.
         edge_cut: cut edges, an undirected one counted once.
         volume: rows that cross in one full exchange: the sum of halo sizes.
@@ -56,6 +57,7 @@ class Manifest(Description):
     dataset: str
     spec: str
     graph: str
+    nodes: str = ""
     num_nodes: int = Field(ge=1)
     num_edges: int = Field(ge=0)
     num_parts: int = Field(ge=1)

@@ -6,6 +6,7 @@ threads in a test.
 """
 
 import contextlib
+import errno
 import re
 import time
 from collections import Counter, defaultdict
@@ -21,6 +22,9 @@ from torch._C._distributed_c10d import Store
 
 from gcnsys.errors import GcnsysError, InputError, PeerError
 from gcnsys.runtime.heartbeat import Heartbeat
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a disk that another place would not have."""
 
 Kind = Literal["halo", "reduce", "control"]
 
@@ -271,7 +275,8 @@ class Comm:
             problem = error
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            problem = InputError(f"{where}{error.strerror or error}; free space or choose another place")
+            remedy = "free space or choose another place" if error.errno in FULL else "look at that disk"
+            problem = InputError(f"{where}{error.strerror or error}; {remedy}")
         except Exception as error:
             problem, unexpected = GcnsysError(f"{type(error).__name__}: {error}"), error
         told = self.texts(f"{problem.exit_code} {problem}" if problem else "")

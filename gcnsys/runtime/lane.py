@@ -169,9 +169,11 @@ class Lane:
         """
         self.under_way.clear()
         for each in landed:
-            wire = each.wire.to(self.comm.wire)
+            wire, crossing = each.wire.to(self.comm.wire), drawer.at(each.occasion)
+            if wire.shape[0] != self._ends(crossing)[1].size:
+                raise ValueError(f"{wire.shape[0]} rows where {self._ends(crossing)[1].size} were drawn")
             flight = Flight(wire, wire[:0], [], self.comm, home)
-            self.under_way.append(_UnderWay(flight, drawer.at(each.occasion), each.width, dtype))
+            self.under_way.append(_UnderWay(flight, crossing, each.width, dtype))
 
     def rehearse(self) -> None:
         """Send as much as last time, of no meaning, and wait for it."""

@@ -20,6 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from gcnsys.errors import InputError, PeerError
 from gcnsys.runtime.comm import Comm
 from gcnsys.runtime.heartbeat import Heartbeat
+from gcnsys.runtime.meeting import meet
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -77,11 +78,6 @@ def _take_turns() -> None:
                 os.sched_setscheduler(int(name.parent.name), os.SCHED_BATCH, os.sched_param(0))
 
 
-def restarts() -> int:
-    """How often the launcher has started this rank again."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
-
-
 @contextlib.contextmanager
 def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tuple[Comm, Placement]]:
     """Join the group described by torchrun's environment variables, or be the only rank.
@@ -102,9 +98,7 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
     patience = timedelta(seconds=timeout)
     try:
         store = _store(rank, size, patience)
-        # The launcher keeps one store for all its attempts: without a name of its own, a rank that was
-        # started again would find the addresses of ranks that are gone.
-        own = PrefixStore(f"attempt-{restarts()}", store)
+        own = PrefixStore(meet(store, rank, size, timeout), store)
         heartbeat = Heartbeat(_copy(own), rank, size) if size > 1 else None
         dist.init_process_group(placement.backend, store=own, rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError) as error:

@@ -1,8 +1,7 @@
 """The epoch that validation likes best."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from gcnsys.nn import GNN
 from gcnsys.train.trainer import Evaluation
 
 
@@ -14,7 +13,7 @@ class Best:
         self.evaluation: Evaluation | None = None
         self.state: dict[str, Tensor] = {}
 
-    def offer(self, epoch: int, evaluation: Evaluation, model: GNN) -> bool:
+    def offer(self, epoch: int, evaluation: Evaluation, model: nn.Module) -> bool:
         """Take an epoch in if it is better; without validation nodes the last one is best."""
         score = evaluation.scores["val"]
         key = (score.accuracy, -score.loss)

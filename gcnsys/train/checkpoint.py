@@ -7,6 +7,7 @@ checkpoint is whole or not there. Nothing in it is a pickle.
 """
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ HOME = "checkpoints"
 SHARED = "model.safetensors"
 ABOUT = "about"
 """The array that holds, as JSON, what a file of arrays needs besides them."""
+
+log = logging.getLogger(__name__)
 
 REMEDY = "go on from an older checkpoint, or start the run again"
 _NAME = re.compile(r"epoch-(\d{8})")
@@ -73,7 +76,7 @@ class State:
 def data_of(manifest: PartitioningManifest) -> dict[str, Any]:
     """What partitionings of the same data have in common besides the graph."""
     names = ("num_train", "num_val", "num_test", "num_features", "num_classes", "multilabel", "inductive")
-    return {name: getattr(manifest, name) for name in (*names, "normalization")}
+    return {name: getattr(manifest, name) for name in (*names, "normalization", "nodes")}
 
 
 def rank_file(rank: int) -> str:
@@ -110,8 +113,8 @@ class Checkpoint:
         match = _NAME.fullmatch(folder.name)
         if match is None or int(match[1]) != manifest.epoch:
             raise DamagedFileError(f"{folder}: holds the state after epoch {manifest.epoch}; {REMEDY}")
-        wanted = {SHARED, *(rank_file(rank) for rank in range(manifest.parts))}
-        if set(manifest.files) != wanted:
+        found = set(manifest.files)
+        if len(found) != manifest.parts + 1 or found != {SHARED, *map(rank_file, range(manifest.parts))}:
             raise DamagedFileError(f"{folder}: its manifest names other files than it should; {REMEDY}")
         return cls(folder, manifest)
 
@@ -126,7 +129,7 @@ class Checkpoint:
         arrays = load_arrays(path, name=str(path))
         try:
             about = json.loads(bytes(arrays.pop(ABOUT).numpy()))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise DamagedFileError(f"{path}: array {ABOUT!r} is not as it was written; {REMEDY}") from error
         return State(arrays, about)
 
@@ -165,13 +168,22 @@ class Checkpoints:
     def complete(self, epoch: int, manifest: Manifest) -> None:
         """Make what all ranks have written a checkpoint, and let go of older ones."""
         temporary, path = self.unfinished(epoch), self.path(epoch)
+        for name, entry in manifest.files.items():
+            if not (temporary / name).is_file() or (temporary / name).stat().st_size != entry.size:
+                raise InputError(
+                    f"{temporary / name} is not there, or not whole, though its rank wrote it: the run's "
+                    f"folder must be on a disk that all machines share; give another --out"
+                )
         seal(temporary, manifest)
         if path.exists():  # of a run that was started over from further back
             self._remove(path)
         os.replace(temporary, path)
         flush(self.folder)
         for old in self.epochs()[: -self.keep]:
-            self._remove(self.path(old))
+            try:
+                self._remove(self.path(old))
+            except OSError as error:  # no reason to end a run: the new one is there
+                log.warning("%s cannot be removed (%s)", self.path(old), error.strerror)
 
     def clean(self, *, above: int | None = None) -> list[Path]:
         """Remove what a killed run left unfinished, which is returned, and checkpoints past an epoch."""
@@ -190,6 +202,11 @@ class Checkpoints:
         aside = path.with_name(f".{path.name}.old")
         os.replace(path, aside)
         shutil.rmtree(aside)
+
+
+def run_folder(path: Path) -> Path:
+    """The folder of a run, from itself or one of its checkpoints."""
+    return path.parent.parent if path.parent.name == HOME else path
 
 
 def named(path: Path) -> Checkpoint:

@@ -5,9 +5,12 @@
 """
 
 import contextlib
+import fcntl
 import json
 import math
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,11 @@ from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.files import move_into_place, save_arrays, write, write_json
-from gcnsys.train.checkpoint import Checkpoints
+from gcnsys.train.checkpoint import Checkpoints, run_folder
 from gcnsys.train.config import RunConfig
 
 CONFIG, METRICS, SUMMARY = "config.toml", "metrics.jsonl", "summary.json"
+LOCK = ".lock"
 
 
 def plain(value: Any) -> Any:
@@ -58,36 +62,67 @@ class RunFolder:
     def __init__(self, path: Path, config: RunConfig, *, overwrite: bool = False) -> None:
         self.check(path, overwrite=overwrite)
         self.path, self.config = path, config
+        self._handle: int | None = None
 
-    def begin(self, done: int) -> None:
-        """Start a run, or take one up after so many epochs; nothing stands in the way of the next."""
-        Checkpoints(self.path).clean(above=done)
-        if done:
-            self._take_up(done)
-        else:
-            self._start()
+    def holds(self, run: Path) -> bool:
+        """Whether a run, or the run of a checkpoint, is this one."""
+        return run_folder(run).resolve() == self.path.resolve()
 
-    def _start(self) -> None:
-        for name in (METRICS, SUMMARY, "best.safetensors", "final.safetensors"):
+    def begin(self, done: int, *, own: bool) -> None:
+        """Start a run, or take one up after so many epochs; nothing stands in the way of the next.
+
+        Args:
+            done: epochs.
+            own: they were done in this folder.
+
+        Raises:
+            InputError: another process is filling this folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock()
+        kept = b"".join(self._logged(done)) if own else b""
+        Checkpoints(self.path).clean(above=done if own else 0)
+        for name in (SUMMARY, "best.safetensors", "final.safetensors"):
             (self.path / name).unlink(missing_ok=True)
+        write(self.path / METRICS, kept)
         write(self.path / CONFIG, self.config.toml().encode())
+
+    def _lock(self) -> None:
+        self._handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise InputError(
+                f"{self.path}: another process is training in this folder; wait for it, end it, or choose "
+                f"another --out"
+            ) from error
+
+    def close(self) -> None:
+        """Let others fill this folder."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def mark(self) -> Path:
+        """A new file in the folder."""
+        handle, name = tempfile.mkstemp(prefix=".here-", dir=self.path.resolve())
+        os.close(handle)
+        return Path(name)
+
+    def _logged(self, epoch: int) -> Iterator[bytes]:
+        """The lines of so many epochs; one that a crash cut short is none."""
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.path / METRICS).read_bytes().splitlines():
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    if json.loads(line)["epoch"] < epoch:
+                        yield line + b"\n"
 
     @staticmethod
     def check(path: Path, *, overwrite: bool) -> None:
         """Refuse a folder that holds a run already."""
         if (path / CONFIG).exists() and not overwrite:
             raise InputError(f"{path} holds a run already; choose another --out or pass --overwrite")
-
-    def _take_up(self, epoch: int) -> None:
-        kept = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in (self.path / METRICS).read_bytes().splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut short by a crash
-                    if json.loads(line)["epoch"] < epoch:
-                        kept.append(line + b"\n")
-        write(self.path / METRICS, b"".join(kept))
-        (self.path / SUMMARY).unlink(missing_ok=True)
-        write(self.path / CONFIG, self.config.toml().encode())
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""

@@ -17,6 +17,7 @@ from gcnsys.files import Entry
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm
 from gcnsys.train import state
+from gcnsys.train.attempt import Attempt
 from gcnsys.train.best import Best
 from gcnsys.train.checkpoint import (
     SHARED,
@@ -98,7 +99,7 @@ class Keeper:
         self.problem: Exception | None = None
         self._checkpoints = None if folder is None else Checkpoints(folder, keep=config.keep_checkpoints)
         self._writing: Writing | None = None
-        self._last, self._when = 0, time.monotonic()
+        self._last, self._when, self._due = 0, time.monotonic(), False
 
     @property
     def comm(self) -> Comm:
@@ -138,7 +139,9 @@ class Keeper:
         if votes.stop:
             self._stop(done)
         every = self.config.checkpoint_every
-        if self._writing is None and (votes.save or (every and done % every == 0)):
+        # One that falls due while another is being written follows it.
+        self._due = self._due or votes.save > 0 or (every > 0 and done % every == 0)
+        if self._due and self._writing is None:
             self._begin(done)
         self.seconds += time.perf_counter() - began
 
@@ -155,7 +158,7 @@ class Keeper:
         if self.comm.rank == 0:
             states[SHARED] = state.shared(self.trainer, self.best)
         self._writing = Writing(self._checkpoints.unfinished(done), states, done)
-        self._when = time.monotonic()
+        self._when, self._due = time.monotonic(), False
 
     def _complete(self, stopped: int = 0) -> None:
         writing, checkpoints = self._writing, self._checkpoints
@@ -187,6 +190,7 @@ class Keeper:
 
     def _await(self, stopped: int = 0) -> None:
         assert self._writing is not None
+        self.comm.doing("writing a checkpoint")
         self._writing.wait()
         with self.comm.agreed():
             self.check()
@@ -194,7 +198,10 @@ class Keeper:
 
     def _stop(self, done: int) -> None:
         number = int(self.comm.greatest(torch.tensor([self.request.signal])))
+        if self.comm.rank == 0:
+            Attempt(str(self.folder or ""), "begun", number).leave(self.comm)
         if self._checkpoints is None:
+            self.trainer.settle()
             raise StoppedError(
                 f"stopped after epoch {done - 1}, as signal {number} asked; nothing is kept", number
             )
@@ -205,6 +212,7 @@ class Keeper:
         )  # fmt: skip
 
     def _fail(self) -> None:
+        self.trainer.settle()
         with self.comm.agreed():
             self.check()
         raise GcnsysError("a rank said that it cannot go on, and then not why; start the run again")

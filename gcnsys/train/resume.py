@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gcnsys.errors import InputError
+from gcnsys.errors import InputError, known_to_all
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm
 from gcnsys.train import state
 from gcnsys.train.best import Best
-from gcnsys.train.checkpoint import HOME, SHARED, Checkpoint, data_of, named, rank_file
+from gcnsys.train.checkpoint import SHARED, Checkpoint, data_of, named, rank_file
 from gcnsys.train.config import RunConfig
-from gcnsys.train.stopping import StoppedError
 from gcnsys.train.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -22,12 +21,7 @@ FREE = {
     "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "partition_method", "objective", "balance",
     "order", "partition_seed", "recompute",
 }  # fmt: skip
-"""Settings that may change when a run goes on: they decide neither the model nor how it is trained."""
-
-
-def run_folder(path: Path) -> Path:
-    """The folder of a run, from itself or one of its checkpoints."""
-    return path.parent.parent if path.parent.name == HOME else path
+"""Settings that may change when a run goes on: they decide neither the model nor what a step does to it."""
 
 
 def configured(path: Path, given: Mapping[str, Any]) -> RunConfig:
@@ -65,6 +59,11 @@ def check_settings(checkpoint: Checkpoint, config: RunConfig) -> None:
                 f"{name} = {here[name]}, but {checkpoint.folder} was made with {there.get(name)}, which "
                 f"cannot change on the way; leave it as it was, or start another run"
             )
+    if config.lr_schedule != "constant" and config.epochs != there["epochs"]:
+        raise InputError(
+            f"epochs = {config.epochs}, but the learning rate of {checkpoint.folder} follows a schedule over "
+            f"{there['epochs']}, which cannot change on the way; start another run"
+        )
     if config.epochs <= checkpoint.manifest.epoch:
         raise InputError(
             f"{checkpoint.folder}: {checkpoint.manifest.epoch} epochs are done already; give more with "
@@ -85,7 +84,8 @@ def check_graph(checkpoint: Checkpoint, partitioning: Partitioning) -> None:
         )
     here, there = data_of(partitioning.manifest), checkpoint.manifest.data
     for name in here:
-        if here[name] != there.get(name):
+        # A partitioning made by an earlier version has no digest of its nodes.
+        if here[name] != there.get(name) and (name != "nodes" or (here[name] and there.get(name))):
             raise InputError(
                 f"{partitioning.folder} has {name} = {here[name]}, but {checkpoint.folder} was trained with "
                 f"{there.get(name)}; name a partitioning of the same data"
@@ -93,8 +93,7 @@ def check_graph(checkpoint: Checkpoint, partitioning: Partitioning) -> None:
 
 
 def take_up(
-    path: Path, trainer: Trainer, best: Best, config: RunConfig, partitioning: Partitioning, comm: Comm, *,
-    restarted: bool = False,
+    path: Path, trainer: Trainer, best: Best, config: RunConfig, partitioning: Partitioning, comm: Comm,
 ) -> int:  # fmt: skip
     """Put a run back to where a checkpoint was made; collective.
 
@@ -105,7 +104,6 @@ def take_up(
         config: of the run.
         partitioning: of the run.
         comm: the ranks.
-        restarted: by the launcher: a run that was asked to stop stays stopped.
 
     Returns:
         how many epochs are done.
@@ -113,7 +111,6 @@ def take_up(
     Raises:
         DamagedFileError: a file is not what was written.
         InputError: it is of another run.
-        StoppedError: see ``restarted``.
     """
     with comm.agreed():
         chosen = str(named(path).folder) if comm.rank == 0 else ""
@@ -127,10 +124,11 @@ def take_up(
         state.put_back_shared(checkpoint.state(SHARED), trainer, best)
         if same_parts:
             state.put_back_own(checkpoint.state(rank_file(comm.rank)), trainer)
-    if restarted and about.stopped:
-        raise StoppedError(
-            f"stopped after epoch {about.epoch - 1} and stays so, as it was asked to", about.stopped
-        )
+    if config.patience and about.epoch - 1 - best.epoch >= config.patience and best.epoch >= 0:
+        raise known_to_all(
+            f"{checkpoint.folder}: the run ended there, as validation had not improved for {config.patience} "
+            f"epochs; give a longer --patience to go on", InputError,
+        )  # fmt: skip
     if comm.rank == 0:
         log.info("going on after epoch %d, from %s", about.epoch - 1, checkpoint.folder)
         if not same_parts and config.choices().pipelined:

@@ -1,5 +1,6 @@
 """One run on one rank: from a partitioning and a configuration to a summary."""
 
+import contextlib
 import logging
 import os
 import time
@@ -11,13 +12,13 @@ from typing import Any
 import torch
 
 from gcnsys.kernels.backend import keep_freed_memory
-from gcnsys.nn import GNN, build_model
+from gcnsys.nn import build_model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
-from gcnsys.runtime.process import restarts
+from gcnsys.train.attempt import Attempt
 from gcnsys.train.best import Best
 from gcnsys.train.config import RunConfig
-from gcnsys.train.folder import CONFIG, RunFolder
+from gcnsys.train.folder import RunFolder
 from gcnsys.train.keeper import Keeper
 from gcnsys.train.optimizer import make_optimizer, make_scheduler
 from gcnsys.train.resume import take_up
@@ -28,9 +29,6 @@ from gcnsys.train.trainer import Epoch, Trainer
 from gcnsys.train.view import views
 
 log = logging.getLogger(__name__)
-
-BEGUN, FINISHED = "begun", "finished"
-"""What a launcher is told of a run, for ranks that it starts again."""
 
 Watch = Callable[[dict[str, Any]], None]
 """Called on rank 0 with each epoch's record."""
@@ -60,10 +58,40 @@ def run_part(
         StoppedError: the run was asked to stop, and has done so after a whole epoch.
         GcnsysError: it cannot go on; the sentence says why.
     """
-    began, manifest = time.perf_counter(), partitioning.manifest
+    began, best = time.perf_counter(), Best()
     comm.same("configuration", config.toml())
-    comm.same("partitioning", manifest.fingerprint)
-    dtype = getattr(torch, config.dtype)
+    comm.same("partitioning", partitioning.manifest.fingerprint)
+    trainer = make_trainer(partitioning, config, comm, placement)
+    first = 0 if resume is None else take_up(resume, trainer, best, config, partitioning, comm)
+    folder = folder if comm.rank == 0 else None
+    with contextlib.closing(folder) if folder is not None else contextlib.nullcontext():
+        with comm.agreed():
+            if folder is not None:
+                folder.begin(first, own=resume is not None and folder.holds(resume))
+                Attempt(str(folder.path), "begun").leave(comm)
+        shared = shared_folder(folder, config, comm)
+        keeper = Keeper(trainer, best, config, partitioning, request or Request(), shared)
+        trained = _loop(trainer, config, keeper, folder, watch, first)
+        trainer.settle()
+        with comm.agreed():
+            keeper.check()
+            if folder is not None:
+                folder.save_weights("final", trainer.model.state_dict())
+                folder.save_weights("best", best.state)
+        seconds = time.perf_counter() - began
+        summary = summarized(config, partitioning, trainer, trained, seconds, keeper.seconds)
+        with comm.agreed():
+            if folder is not None:
+                folder.finish(summary)
+        keeper.finish(trained.done)
+        if folder is not None:
+            Attempt(str(folder.path), "finished").leave(comm)
+    return summary
+
+
+def make_trainer(partitioning: Partitioning, config: RunConfig, comm: Comm, placement: Placement) -> Trainer:
+    """Read this rank's part, every byte of it checked, and make what trains on it; collective."""
+    manifest, dtype = partitioning.manifest, getattr(torch, config.dtype)
     with comm.agreed():
         part = partitioning.part(comm.rank, checked=True)
         model = build_model(
@@ -74,55 +102,36 @@ def run_part(
         choices=config.choices(), device=placement.device, dtype=dtype,
     )  # fmt: skip
     optimizer = make_optimizer(model, config)
-    trainer = Trainer(
+    return Trainer(
         model, training, evaluation, Task(manifest.multilabel), optimizer, comm,
         seed=config.seed, scheduler=make_scheduler(optimizer, config),
     )  # fmt: skip
-    folder, best = folder if comm.rank == 0 else None, Best()
-    first = 0
-    if resume is not None:
-        first = take_up(resume, trainer, best, config, partitioning, comm, restarted=restarts() > 0)
-    with comm.agreed():
-        if folder is not None:
-            folder.begin(first)
-            comm.remember(BEGUN, "yes")
-    shared = shared_folder(folder, config, comm)
-    keeper = Keeper(trainer, best, config, partitioning, request or Request(), shared)
-    trained = _loop(trainer, model, config, keeper, folder, watch, first)
-    trainer.settle()
-    with comm.agreed():
-        keeper.check()
-        if folder is not None:
-            folder.save_weights("final", model.state_dict())
-            folder.save_weights("best", best.state)
-    seconds = time.perf_counter() - began
-    summary = summarized(config, partitioning, trainer, trained, seconds, keeper.seconds)
-    with comm.agreed():
-        if folder is not None:
-            folder.finish(summary)
-            comm.remember(BEGUN, FINISHED)
-    keeper.finish(trained.done)
-    return summary
 
 
 def shared_folder(folder: RunFolder | None, config: RunConfig, comm: Comm) -> Path | None:
     """Where all ranks put their checkpoints: rank 0's run folder, if all see it; collective."""
-    path = comm.texts("" if folder is None else str(folder.path.resolve()))[0]
-    if not path or not (config.checkpoint_every or config.checkpoint_minutes):
+    with comm.agreed():
+        # A machine may have a folder of this name to itself: a file that was made just now tells.
+        wanted = folder is not None and (config.checkpoint_every or config.checkpoint_minutes)
+        mark = folder.mark() if folder is not None and wanted else None
+    path = comm.texts("" if mark is None else str(mark))[0]
+    if not path:
         return None
-    blind = comm.texts("" if (Path(path) / CONFIG).exists() else "blind")
-    if "blind" in blind:
-        if comm.rank == 0:
-            log.warning(
-                "no checkpoints are kept: rank %d does not see %s, which rank 0 made; give --out on a disk "
-                "that all machines share", blind.index("blind"), path,
-            )  # fmt: skip
-        return None
-    return Path(path)
+    blind = comm.texts("" if Path(path).exists() else "blind")
+    if mark is not None:
+        mark.unlink(missing_ok=True)
+    if "blind" not in blind:
+        return Path(path).parent
+    if comm.rank == 0:
+        log.warning(
+            "no checkpoints are kept: rank %d does not see %s, which rank 0 made; give --out on a disk that "
+            "all machines share", blind.index("blind"), Path(path).parent,
+        )  # fmt: skip
+    return None
 
 
 def _loop(
-    trainer: Trainer, model: GNN, config: RunConfig, keeper: Keeper, folder: RunFolder | None,
+    trainer: Trainer, config: RunConfig, keeper: Keeper, folder: RunFolder | None,
     watch: Watch | None, first: int,
 ) -> Trained:  # fmt: skip
     epochs: list[Epoch] = []
@@ -133,9 +142,10 @@ def _loop(
         epochs.append(epoch)
         record: dict[str, Any] = {"epoch": epoch.number, **asdict(epoch)}
         del record["number"]
-        if (epoch.number + 1) % config.eval_every == 0 or epoch.number + 1 == config.epochs:
+        evaluated = (epoch.number + 1) % config.eval_every == 0 or epoch.number + 1 == config.epochs
+        if evaluated:
             last = trainer.evaluate()
-            best.offer(epoch.number, last, model)
+            best.offer(epoch.number, last, trainer.model)
             for name, score in last.scores.items():
                 record[f"{name}_acc"], record[f"{name}_loss"] = score.accuracy, score.loss
             record["eval_seconds"] = last.seconds
@@ -144,14 +154,12 @@ def _loop(
                 folder.log(record)
         if watch is not None and trainer.comm.rank == 0:
             watch(record)
-        if config.patience and epoch.number - best.epoch >= config.patience and best.epoch >= 0:
+        if evaluated and config.patience and epoch.number - best.epoch >= config.patience:
             break
         trainer.comm.timeout = config.timeout
         if epoch.number + 1 < config.epochs:
             keeper.after(epoch.number + 1)
-    if last is None:
-        last = trainer.evaluate()
-        best.offer(epochs[-1].number, last, model)
+    assert last is not None
     return Trained(epochs, best, last, transfer)
 
 

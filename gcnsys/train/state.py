@@ -22,6 +22,9 @@ from gcnsys.train.checkpoint import REMEDY, State
 from gcnsys.train.task import Score
 from gcnsys.train.trainer import Evaluation, Trainer
 
+_MOST_PLACES = 64
+"""More aggregations than any layer makes."""
+
 
 def shared(trainer: Trainer, best: Best) -> State:
     """What all ranks have alike: weights, the best epoch's weights, the optimizer, the scheduler."""
@@ -55,7 +58,11 @@ def put_back_shared(state: State, trainer: Trainer, best: Best) -> None:
         kept = _under("best", state.arrays)
         if kept:
             _same_names(weights, kept)
-            best.state = {name: _like(weights[name], kept[name], name).to(weights[name]) for name in weights}
+            # Copies: what is read is a map of a file that will be removed.
+            best.state = {
+                name: _like(weights[name], kept[name], name).to(weights[name].device, copy=True)
+                for name in weights
+            }
         parameters = [p for group in trainer.optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Any]] = {int(n): dict(slot) for n, slot in state.about["slots"].items()}
         for name, tensor in _under("optimizer", state.arrays).items():
@@ -108,6 +115,8 @@ def put_back_own(state: State, trainer: Trainer) -> None:
         for name, kept in state.about["lanes"].items():
             _, layer, place, direction = name.split("/")
             exchange = trainer.training.exchanges[int(layer)]
+            if not 0 <= int(place) < _MOST_PLACES:
+                raise ValueError(f"a layer does not aggregate {place} times")
             lane = exchange.pair(int(place))[direction == "gradients"]
             landed = [
                 Landed(
@@ -118,6 +127,8 @@ def put_back_own(state: State, trainer: Trainer) -> None:
             ]  # fmt: skip
             lane.take_up(landed, exchange.drawer, like.dtype, like.device)
             if lane.smoothed is not None and f"{name}/mean" in state.arrays:
+                if len(state.arrays[f"{name}/mean"]) != lane.smoothed.num_rows:
+                    raise ValueError(f"{name} averages {len(state.arrays[f'{name}/mean'])} rows")
                 lane.smoothed.mean = state.arrays[f"{name}/mean"].clone().to(like.device)
                 lane.smoothed.arrivals = state.arrays[f"{name}/arrivals"].clone().to(like.device)
 
