@@ -142,10 +142,17 @@ class DenseNetwork:
 
     def attended(self, adjacency: Tensor, number: int, x: Tensor, nodes: Tensor, epoch: int | None) -> Tensor:
         name, rate = f"convs.{number}", self.recipe.dropout
-        own, neighbours = self.values[f"{name}.own"], self.values[f"{name}.neighbours"]
-        heads, features = own.shape
-        h = self.linear(x, f"{name}.linear").view(-1, heads, features)
-        logits = F.leaky_relu((h * own).sum(2)[:, None] + (h * neighbours).sum(2)[None], 0.2)
+        if self.recipe.model == "gat":
+            own, neighbours = self.values[f"{name}.own"], self.values[f"{name}.neighbours"]
+            heads, features = own.shape
+            h = self.linear(x, f"{name}.linear").view(-1, heads, features)
+            logits = F.leaky_relu((h * own).sum(2)[:, None] + (h * neighbours).sum(2)[None], 0.2)
+        else:
+            vector = self.values[f"{name}.vector"]
+            heads, features = vector.shape
+            h = self.linear(x, f"{name}.neighbours").view(-1, heads, features)
+            own = self.linear(x, f"{name}.own").view(-1, heads, features)
+            logits = (F.leaky_relu(own[:, None] + h[None], 0.2) * vector).sum(3)
         edge = (adjacency != 0) | torch.eye(x.shape[0], dtype=torch.bool)
         weight = logits.masked_fill(~edge[:, :, None], -torch.inf).softmax(1)
         if epoch is not None and rate:
@@ -169,7 +176,7 @@ class DenseNetwork:
         """Logits of all rows; ``epoch`` None means evaluation."""
         recipe, mixing = self.recipe, aggregation(self.recipe, adjacency)
         num_convs, h = recipe.layers - recipe.linear_layers, x
-        attends = recipe.model == "gat"
+        attends = recipe.model in ("gat", "gatv2")
         for number in range(recipe.layers):
             came = h
             if number == 0 and recipe.first_hop and not attends:

@@ -138,7 +138,7 @@ def trained(
     def body(comm):
         part = parts[comm.rank]
         model = model_for(recipe, hidden=hidden, side=side, recompute=recompute).to(dtype)
-        first_hop = "on" if recipe.first_hop and recipe.model != "gat" else "off"
+        first_hop = "on" if recipe.first_hop and recipe.model not in ("gat", "gatv2") else "off"
         training, evaluation = both_views(
             part, model, comm, first_hop=first_hop, prune=prune, dtype=dtype, choices=choices
         )

@@ -19,6 +19,7 @@ from gcnsys.kernels import backend
 from gcnsys.kernels.attention import EdgeDropout, gat_attention
 from gcnsys.kernels.dropout import DropoutKey
 from gcnsys.kernels.edges import Edges, edge_add, edge_dot, edge_softmax, weighted_sum
+from gcnsys.kernels.leaky import leaky_dot
 
 TOLERANCE = {torch.float32: 3e-5, torch.float64: 1e-11, torch.bfloat16: 4e-2}
 NATIVE = backend.core() is not None
@@ -30,7 +31,7 @@ def run(side, function, *arguments, **options):
     """Call a function with the native core at work, or torch."""
     with pytest.MonkeyPatch.context() as patch:
         if side == "torch":
-            for module in ("attention", "edges", "matrix"):
+            for module in ("attention", "edges", "leaky", "matrix"):
                 patch.setattr(f"gcnsys.kernels.{module}.native_for", lambda *_: None)
         return function(*arguments, **options)
 
@@ -652,3 +653,57 @@ def test_every_vector_width_that_runs_here_computes_the_same(vector):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in (vector, "baseline")
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("stored", list(TOLERANCE))
+@pytest.mark.parametrize(("heads", "width"), [(1, 1), (2, 3), (3, 16), (2, 33), (1, 130)])
+def test_leaky_dot_and_its_gradients_equal_dense_float64(side, stored, heads, width):
+    edges, wide = some_edges(23, 17, 120, 3), backend.summed(stored)
+    y, x = (normal(n, rows, heads * width).to(stored) for n, rows in ((0, 23), (1, 17)))
+    vector, grad = normal(2, heads, width).to(wide), normal(4, edges.csr.num_edges, heads).to(wide)
+    mine = [tensor.clone().requires_grad_() for tensor in (y, x, vector)]
+    out = run(side, leaky_dot, edges, *mine, slope=0.3)
+    run(side, out.backward, grad)
+    exact = [tensor.double().clone().requires_grad_() for tensor in (y, x, vector)]
+    sums = (exact[0][edges.destinations] + exact[1][edges.sources]).view(-1, heads, width)
+    dense = (torch.where(sums < 0, 0.3 * sums, sums) * exact[2]).sum(2)
+    dense.backward(grad.double())
+    for found, wanted in (
+        (out.detach(), dense.detach()),
+        *((a.grad, b.grad) for a, b in zip(mine, exact, strict=True)),
+    ):
+        scale = float(wanted.abs().max()) or 1.0
+        assert float((found.double() - wanted).abs().max()) / scale < TOLERANCE[stored] * 4
+
+
+@needs_core
+@pytest.mark.parametrize("threads", [2, 3])
+def test_leaky_dot_gives_the_same_bits_with_any_number_of_threads(threads):
+    edges, found = some_edges(200, 150, 3000, 5), []
+    for count in (1, threads):
+        torch.set_num_threads(count)
+        tensors = [
+            normal(n, *shape).float().requires_grad_()
+            for n, shape in enumerate(((200, 40), (150, 40), (2, 20)))
+        ]
+        out = leaky_dot(edges, *tensors)
+        out.square().sum().backward()
+        found.append([out.detach(), *(tensor.grad for tensor in tensors)])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+BAD_LEAKY = {
+    "too few heads' features": (lambda y, x, v: (y, x, v[:, :2]), "y and x must have 4 columns"),
+    "another type": (lambda y, x, v: (y, x, v.double()), "vector must be"),
+    "too few rows": (lambda y, x, v: (y[:-1], x, v), "y must have shape"),
+    "one dimension": (lambda y, x, v: (y, x, v[0]), "vector must be"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LEAKY)
+def test_what_does_not_fit_a_leaky_dot_is_refused(case):
+    change, sentence = BAD_LEAKY[case]
+    tensors = change(torch.ones(23, 6), torch.ones(17, 6), torch.ones(2, 3))
+    with pytest.raises(InputError, match=sentence):
+        leaky_dot(some_edges(23, 17, 50, 1), *tensors)

@@ -8,7 +8,7 @@ from oracle import keep_edges
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR
 from gcnsys.kernels import LocalBlock
-from gcnsys.nn import GATConv, ModelSettings, build_model, set_dropout_epoch
+from gcnsys.nn import GATConv, GATv2Conv, ModelSettings, build_model, set_dropout_epoch
 from gcnsys.partition import cut
 from gcnsys.runtime import PartBlock
 from gcnsys.runtime.choices import Choices
@@ -21,10 +21,8 @@ SHAPES = pytest.mark.parametrize(
 )
 
 
-def layer_of(width_in, features, heads, average, **options):
-    return GATConv(
-        width_in, features if average else heads * features, heads=heads, average=average, **options
-    )
+def layer_of(width_in, features, heads, average, kind=GATConv, **options):
+    return kind(width_in, features if average else heads * features, heads=heads, average=average, **options)
 
 
 @PARTS
@@ -45,6 +43,25 @@ def test_gat_is_that_of_pyg(num_parts, directed, width_in, features, heads, aver
 
 
 @PARTS
+@SHAPES
+@pytest.mark.parametrize("bias", [True, False])
+def test_gatv2_is_that_of_pyg(num_parts, bias, width_in, features, heads, average):
+    pyg = needed("torch_geometric.nn")
+    graph, x = graph_of(), normal(0, NODES, width_in)
+    edges = graph.edge_index().long()
+
+    def make():
+        return layer_of(width_in, features, heads, average, kind=GATv2Conv, bias=bias)
+
+    names = {"lin_l.weight": "neighbours.weight", "lin_r.weight": "own.weight", "att": "vector"}
+    if bias:
+        names |= {"lin_l.bias": "neighbours.bias", "lin_r.bias": "own.bias", "bias": "bias"}
+    their_layer = pyg.GATv2Conv(width_in, features, heads=heads, concat=not average, bias=bias)
+    exact = theirs(their_layer, make, names, x, lambda layer, x: layer(x, edges))
+    ours(make, graph, x, num_parts).assert_equals(exact)
+
+
+@PARTS
 def test_gat_is_that_of_dgl(num_parts):
     layers = needed("dgl.nn.pytorch")
     graph, x = graph_of(), normal(0, NODES, 7)
@@ -58,10 +75,11 @@ def test_gat_is_that_of_dgl(num_parts):
     ours(make, graph, x, num_parts).assert_equals(exact)
 
 
+@pytest.mark.parametrize("kind", [GATConv, GATv2Conv])
 @pytest.mark.parametrize("schedule", ["sync", "overlap"])
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("width_in", [4, 12])
-def test_the_softmax_is_over_what_was_drawn(width_in, rate, schedule):
+def test_the_softmax_is_over_what_was_drawn(width_in, rate, schedule, kind):
     """Edges from rows that did not cross are as good as absent."""
     graph, x = graph_of(), normal(0, NODES, width_in)
     parts = cut(graph, torch.arange(NODES) % 2, 2)
@@ -70,7 +88,7 @@ def test_the_softmax_is_over_what_was_drawn(width_in, rate, schedule):
         part = parts[comm.rank]
         exchange = Exchange(part, comm, Choices(rows="uniform", rate=rate, schedule=schedule))
         block = PartBlock(part, comm).through(exchange)
-        layer = filled(layer_of(width_in, 3, 2, False))
+        layer = filled(layer_of(width_in, 3, 2, False, kind=kind))
         out = layer(block, x[part.inner_ids].clone())
         place = exchange.drawer.at(exchange.occasion).arriving.place
         there = torch.ones(part.num_halo, dtype=torch.bool) if place is None else place >= 0

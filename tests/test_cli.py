@@ -350,7 +350,7 @@ def test_a_truncated_archive_gets_one_sentence(capsys, tmp_path, keep):
 def test_isolated_nodes_self_loops_and_duplicates_train(capsys, tmp_path):
     edges = np.array([[0, 0, 0, 1, 2, 2], [1, 1, 1, 1, 3, 2]])
     spec = write_npz(tmp_path / "odd.npz", edge_index=edges)
-    for model in ("gcn", "sage", "gin", "gat"):
+    for model in ("gcn", "sage", "gin", "gat", "gatv2"):
         assert outcome(capsys, "train", spec, "--epochs", 2, "--model", model)[0] == 0
 
 

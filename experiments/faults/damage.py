@@ -24,6 +24,7 @@ from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import RunConfig
 from gcnsys.train.checkpoint import named
 from gcnsys.train.folder import RunFolder
+from gcnsys.train.resume import check_graph, check_settings
 from gcnsys.train.run import run_part
 
 MEMORY = 1 << 30
@@ -93,6 +94,10 @@ def _tried(kind: str, work: Path, expected: str) -> tuple[str, str]:
     return tuple(json.loads(text)) if text else ("CRASH", f"status {status}")
 
 
+def _settings(home: Path) -> dict[str, Any]:
+    return {"data": str(home / "parts"), "epochs": 2, "hidden": 8, "method": "pipegcn-gf"}
+
+
 def _make(home: Path) -> None:
     """One of each, small."""
     generator = np.random.default_rng(0)
@@ -106,8 +111,7 @@ def _make(home: Path) -> None:
         np.save(home / "arrays" / f"{name}.npy", array)
     dataset = load(f"npz:{home / 'graph.npz'}")
     partitioning = build(dataset, Cutting(2, "random"), home / "parts")
-    settings = {"data": str(home / "parts"), "epochs": 2, "hidden": 8, "method": "pipegcn-gf"}
-    config = RunConfig.checked(settings)
+    config = RunConfig.checked(_settings(home))
     (home / "run.toml").write_text(config.toml())
 
     def on_rank(comm: Any) -> None:
@@ -132,11 +136,14 @@ def _read_partitioning(home: Path) -> str:
 
 
 def _read_checkpoint(home: Path) -> str:
+    """As a run reads it that goes on."""
     checkpoint = named(home / "run")
+    config = RunConfig.checked({**_settings(home), "epochs": 9})
+    check_settings(checkpoint, config)
+    check_graph(checkpoint, Partitioning.open(home / "parts"))
     states = [checkpoint.state(name) for name in sorted(checkpoint.manifest.files)]
-    return _digest(array for state in states for _, array in sorted(state.arrays.items())) + str(
-        [state.about for state in states] + [checkpoint.manifest.settings]
-    )
+    arrays = _digest(array for state in states for _, array in sorted(state.arrays.items()))
+    return arrays + str([state.about for state in states])
 
 
 def _read_graph(home: Path, spec: str) -> str:

@@ -21,14 +21,21 @@ HARNESSES = {
 }
 
 
-def table(records: list[dict[str, object]]) -> str:
+def counted(records: list[dict[str, object]]) -> list[dict[str, object]]:
     """How often each fault came to each outcome."""
     keys = [key for key in ("fault", "method", "parts", "writes", "file") if key in records[0]]
-    counts = Counter((*(str(record[key]) for key in keys), str(record["outcome"])[:60]) for record in records)
-    rows = [(*keys, "outcome", "trials"), *((*row, str(count)) for row, count in sorted(counts.items()))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    counts = Counter((*(record[key] for key in keys), str(record["outcome"])[:60]) for record in records)
+    rows = sorted(counts.items(), key=lambda row: list(map(str, row[0])))
+    return [dict(zip((*keys, "outcome", "trials"), (*row, count), strict=True)) for row, count in rows]
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """The same for people."""
+    cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
     )
 
 
@@ -48,11 +55,12 @@ def main() -> None:
             records.append(record)
             if len(records) % 100 == 0 or options.harness in ("kill", "silence"):
                 print(f"{len(records)}: {record}", file=sys.stderr, flush=True)
-    print(table(records))
+    outcomes = counted(records)
+    print(table(outcomes))
     wrong = [record for record in records if str(record["outcome"]).split(" ")[0].isupper()]
     result = {
         "harness": options.harness, "seed": options.seed, "trials": len(records), "wrong": wrong,
-        "seconds": round(time.monotonic() - began), "records": records,
+        "seconds": round(time.monotonic() - began), "outcomes": outcomes,
     }  # fmt: skip
     report(result, options.out, show=False)
     print(f"{len(records)} trials, {len(wrong)} of them wrong, {time.monotonic() - began:.0f} s")

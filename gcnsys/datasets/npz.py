@@ -1,6 +1,7 @@
 """``npz:PATH`` and ``npy:DIR``: arrays on disk, never pickled objects."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ NAMES = (
     "y", "train_mask", "val_mask", "test_mask",
 )  # fmt: skip
 
-_ODD = (ValueError, MemoryError, OverflowError, RecursionError)
+_ODD = (ValueError, MemoryError, OverflowError, RecursionError, SyntaxError, tokenize.TokenError)
 """What reading a header that makes no sense may raise."""
 
 _ZIP_END = 22 + 65535  # bytes that a zip file's last record may take

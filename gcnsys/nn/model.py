@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block, activation
 from gcnsys.kernels.block import Norm as GCNNorm
-from gcnsys.nn.attention import GATConv
+from gcnsys.nn.attention import GATConv, GATv2Conv
 from gcnsys.nn.conv import Conv, ExchangeSide, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
 from gcnsys.nn.first_hop import FirstHop
@@ -73,6 +73,17 @@ class ModelSettings:
                 f"linear_layers must be in 0..{self.layers - 1} so that one layer convolves, "
                 f"got {self.linear_layers}"
             )
+
+    @property
+    def attends(self) -> bool:
+        """Whether its layers look at every edge."""
+        return self.name in ("gat", "gatv2")
+
+    def attention(self, *, last: bool) -> dict[str, Any]:
+        """What an attention layer is made with; the heads of the last one are averaged."""
+        rate = self.dropout if self.attention_dropout is None else self.attention_dropout
+        heads = self.out_heads if last else self.heads
+        return {"heads": heads, "average": last, "dropout": rate, "side": self.exchange_side}
 
     @property
     def num_convs(self) -> int:
@@ -184,11 +195,12 @@ def _gin(width_in: int, width_out: int, settings: ModelSettings, bias: bool, las
 
 @models.register("gat")
 def _gat(width_in: int, width_out: int, settings: ModelSettings, bias: bool, last: bool) -> nn.Module:
-    rate = settings.dropout if settings.attention_dropout is None else settings.attention_dropout
-    return GATConv(
-        width_in, width_out, heads=settings.out_heads if last else settings.heads, average=last, dropout=rate,
-        side=settings.exchange_side, bias=bias,
-    )  # fmt: skip
+    return GATConv(width_in, width_out, bias=bias, **settings.attention(last=last))
+
+
+@models.register("gatv2")
+def _gatv2(width_in: int, width_out: int, settings: ModelSettings, bias: bool, last: bool) -> nn.Module:
+    return GATv2Conv(width_in, width_out, bias=bias, **settings.attention(last=last))
 
 
 def build_model(settings: ModelSettings, num_features: int, num_classes: int, *, seed: int) -> GNN:
@@ -210,10 +222,10 @@ def build_model(settings: ModelSettings, num_features: int, num_classes: int, *,
     model = GNN(
         convs, linears, hidden_norms=norms, dropout=settings.dropout, residual=settings.residual,
         recompute=settings.recompute,
-        elu=settings.activation == "elu" or (settings.activation == "auto" and settings.name == "gat"),
+        elu=settings.activation == "elu" or (settings.activation == "auto" and settings.attends),
     )  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, Linear | GATConv):
+        if isinstance(module, Linear | GATConv | GATv2Conv):
             module.reset(generator)
     return model

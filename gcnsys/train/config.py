@@ -39,7 +39,7 @@ class RunConfig(BaseModel):
     parts: int | None = Field(
         None, ge=1, description="cut into this many parts, one local rank each (default: 1)"
     )
-    model: str = Field("gcn", description="gcn, sage, gin or gat")
+    model: str = Field("gcn", description="gcn, sage, gin, gat or gatv2")
     method: str = Field(
         "vanilla",
         description="how boundary rows cross: vanilla (exactly), bns, pipegcn, pipegcn-f, pipegcn-g, "
@@ -71,7 +71,7 @@ class RunConfig(BaseModel):
     norm: NormName = Field("none", description="after every layer but the last; batch is synchronised")
     residual: bool = Field(False, description="add a hidden layer's input to its output")
     gcn_norm: GCNNorm = Field("symmetric", description="symmetric (PyG) or out-in (DGL, directed graphs)")
-    activation: Activation = Field("auto", description="between layers; auto: elu for gat, else relu")
+    activation: Activation = Field("auto", description="between layers; auto: elu for attention, else relu")
     heads: int = Field(8, ge=1, description="of an attention layer; they share the hidden width")
     out_heads: int = Field(1, ge=1, description="of the last attention layer; they are averaged")
     attention_dropout: float | None = Field(

@@ -59,10 +59,10 @@ def check_settings(checkpoint: Checkpoint, config: RunConfig) -> None:
                 f"{name} = {here[name]}, but {checkpoint.folder} was made with {there.get(name)}, which "
                 f"cannot change on the way; leave it as it was, or start another run"
             )
-    if config.lr_schedule != "constant" and config.epochs != there["epochs"]:
+    if config.lr_schedule != "constant" and config.epochs != there.get("epochs"):
         raise InputError(
             f"epochs = {config.epochs}, but the learning rate of {checkpoint.folder} follows a schedule over "
-            f"{there['epochs']}, which cannot change on the way; start another run"
+            f"{there.get('epochs')}, which cannot change on the way; start another run"
         )
     if config.epochs <= checkpoint.manifest.epoch:
         raise InputError(

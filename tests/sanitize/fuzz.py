@@ -154,7 +154,8 @@ def attention(core, rng):
         "x": (cols, heads * width), "y": (rows, heads * width), "out": (rows, heads * width),
         "derivative": (rows, heads * width), "destination": (rows, heads), "source": (cols, heads),
         "normalizer": (rows, heads), "logits": (edges, heads), "alpha": (edges, heads),
-        "back": (edges, heads), "dots": (edges, heads), "added": (edges, heads),
+        "back": (edges, heads), "dots": (edges, heads), "added": (edges, heads), "leaky": (edges, heads),
+        "vector": (heads, width), "slopes": (rows, heads * width), "values": (rows, heads * width),
     }  # fmt: skip
     arrays = {name: rng.standard_normal(shape).astype(number) for name, shape in shapes.items()}
     arrays |= {"indptr": indptr.astype(np.int64), "indices": rng.integers(0, cols, edges).astype(index)}
@@ -166,6 +167,8 @@ def attention(core, rng):
         pattern.edge_softmax_gradient(a["alpha"], a["logits"], a["back"], threads)
         pattern.edge_add(a["destination"], a["source"], a["added"], threads)
         pattern.edge_dot(a["y"], a["x"], a["dots"], threads)
+        pattern.leaky_dot(a["y"], a["x"], a["vector"], 0.2, a["leaky"], threads)
+        pattern.leaky_sum(a["alpha"], a["y"], a["x"], 0.2, a["slopes"], a["values"], threads)
         pattern.weighted_sum(a["alpha"], a["x"], a["out"], threads)
         pattern.attention(
             a["x"],

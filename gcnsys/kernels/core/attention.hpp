@@ -77,6 +77,35 @@ struct EdgeDot {
     int threads;
 };
 
+// out[e, h] = <vector[h, :], LeakyReLU(y[r, h, :] + x[c, h, :])>
+template <class Stored, class Summed, class Index>
+struct LeakyDot {
+    std::int64_t rows, cols, heads, width;
+    const std::int64_t* indptr;
+    const Index* indices;
+    const Stored *y, *x;           // [R, H D], [K, H D]
+    std::int64_t y_stride, x_stride;
+    const Summed* vector;          // [H, D]
+    double slope;
+    Summed* out;                   // [E, H]
+    int threads;
+};
+
+// With u = y[r, h, :] + x[c, h, :], over the edges of r: slopes[r, h, :] = sum of weight[e, h] LeakyReLU'(u) and,
+// if it is wanted, values[r, h, :] = sum of weight[e, h] LeakyReLU(u).
+template <class Stored, class Summed, class Index>
+struct LeakySum {
+    std::int64_t rows, cols, heads, width;
+    const std::int64_t* indptr;
+    const Index* indices;
+    const Summed* weight;          // [E, H]
+    const Stored *y, *x;           // [R, H D], [K, H D]
+    std::int64_t y_stride, x_stride;
+    double slope;
+    Summed *slopes, *values;       // [R, H D]
+    int threads;
+};
+
 // out[e, h] = destination[r, h] + source[c, h]
 template <class Summed, class Index>
 struct EdgeAdd {
@@ -123,6 +152,8 @@ struct EdgeSoftmaxGradient {
 #define GCNSYS_EDGE_TASKS(TASK)                  \
     GCNSYS_FEATURE_TASKS(TASK, WeightedSum)      \
     GCNSYS_FEATURE_TASKS(TASK, EdgeDot)          \
+    GCNSYS_FEATURE_TASKS(TASK, LeakyDot)         \
+    GCNSYS_FEATURE_TASKS(TASK, LeakySum)         \
     TASK(EdgeAdd<float, std::int32_t>)           \
     TASK(EdgeAdd<float, std::int64_t>)           \
     TASK(EdgeAdd<double, std::int32_t>)          \

@@ -136,6 +136,37 @@ void edge_dot(const Pattern& pattern, const Array& y, const Array& x, const Arra
     });
 }
 
+void leaky_dot(const Pattern& pattern, const Array& y, const Array& x, const Array& vector, double slope,
+               const Array& out, int threads) {
+    const std::int64_t heads = heads_of(out, "out");
+    with_task<LeakyDot>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
+        using Stored = decltype(stored);
+        using Summed = decltype(summed);
+        t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
+        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        t.vector = whole<Summed>(vector, heads, t.width, "vector");
+        t.slope = slope;
+        t.out = whole<Summed>(out, pattern.edges(), heads, "out");
+        run(t);
+    });
+}
+
+void leaky_sum(const Pattern& pattern, const Array& weight, const Array& y, const Array& x, double slope,
+               const Array& slopes, Offered values, int threads) {
+    const std::int64_t heads = heads_of(weight, "weight");
+    with_task<LeakySum>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
+        using Stored = decltype(stored);
+        using Summed = decltype(summed);
+        t.weight = whole<Summed>(weight, pattern.edges(), heads, "weight");
+        t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
+        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        t.slope = slope;
+        t.slopes = whole<Summed>(slopes, t.rows, width, "slopes");
+        t.values = values ? whole<Summed>(*values, t.rows, width, "values") : nullptr;
+        run(t);
+    });
+}
+
 void edge_add(const Pattern& pattern, const Array& destination, const Array& source, const Array& out, int threads) {
     const std::int64_t heads = heads_of(source, "source");
     pattern.with_indices([&](auto indices) {
@@ -192,6 +223,9 @@ void bind_attention(nb::class_<Pattern>& pattern) {
              arg("words") = nb::none(), arg("threshold") = 0, arg("scale") = 1.0, arg("threads") = 1)
         .def("weighted_sum", &weighted_sum, arg("weight"), arg("x"), arg("out"), arg("threads") = 1)
         .def("edge_dot", &edge_dot, arg("y"), arg("x"), arg("out"), arg("threads") = 1)
+        .def("leaky_dot", &leaky_dot, arg("y"), arg("x"), arg("vector"), arg("slope"), arg("out"), arg("threads") = 1)
+        .def("leaky_sum", &leaky_sum, arg("weight"), arg("y"), arg("x"), arg("slope"), arg("slopes"),
+             arg("values") = nb::none(), arg("threads") = 1)
         .def("edge_add", &edge_add, arg("destination"), arg("source"), arg("out"), arg("threads") = 1)
         .def("edge_softmax", &edge_softmax, arg("logits"), arg("out"), arg("threads") = 1)
         .def("edge_softmax_gradient", &edge_softmax_gradient, arg("alpha"), arg("grad"), arg("out"),

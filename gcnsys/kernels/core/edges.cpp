@@ -44,16 +44,23 @@ void summed(const WeightedSum<Stored, Summed, Index>& t) {
     });
 }
 
+// A tile of the features of a row, its rest zeros.
+template <int Vectors, class Stored, class Summed>
+inline void load_tile(Lanes<Summed>* to, const Stored* from, std::int64_t kept) {
+    constexpr int lanes = Vector<Summed>::lanes;
+    Stored padded[Vectors * lanes] = {};
+    std::memcpy(padded, from, std::size_t(kept) * sizeof(Stored));
+    for (int v = 0; v < Vectors; ++v) to[v] = load(padded + v * lanes);
+}
+
 template <int Vectors, class Stored, class Summed, class Index>
 void dotted(const EdgeDot<Stored, Summed, Index>& t) {
     constexpr int lanes = Vector<Summed>::lanes, tile = Vectors * lanes;
     for_tiles<Vectors>(t, t.x, [&](const Stored* slab, std::int64_t row, std::int64_t head, std::int64_t first,
                                    std::int64_t kept) {
         const std::int64_t begin = t.indptr[row], end = t.indptr[row + 1], all = t.indptr[t.rows];
-        Stored padded[tile] = {};
-        std::memcpy(padded, t.y + row * t.y_stride + head * t.width + first, std::size_t(kept) * sizeof(Stored));
         Lanes<Summed> own[Vectors];
-        for (int v = 0; v < Vectors; ++v) own[v] = load(padded + v * lanes);
+        load_tile<Vectors, Stored, Summed>(own, t.y + row * t.y_stride + head * t.width + first, kept);
         for (std::int64_t edge = begin; edge < end; ++edge) {
             if (edge + ahead < all) prefetch<tile>(slab + std::int64_t(t.indices[edge + ahead]) * tile);
             const Stored* from = slab + std::int64_t(t.indices[edge]) * tile;
@@ -65,6 +72,55 @@ void dotted(const EdgeDot<Stored, Summed, Index>& t) {
     });
 }
 
+template <int Vectors, class Stored, class Summed, class Index>
+void scored(const LeakyDot<Stored, Summed, Index>& t) {
+    constexpr int lanes = Vector<Summed>::lanes, tile = Vectors * lanes;
+    const Summed slope = Summed(t.slope);
+    for_tiles<Vectors>(t, t.x, [&](const Stored* slab, std::int64_t row, std::int64_t head, std::int64_t first,
+                                   std::int64_t kept) {
+        const std::int64_t begin = t.indptr[row], end = t.indptr[row + 1], all = t.indptr[t.rows];
+        Lanes<Summed> own[Vectors], factor[Vectors];
+        load_tile<Vectors, Stored, Summed>(own, t.y + row * t.y_stride + head * t.width + first, kept);
+        load_tile<Vectors, Summed, Summed>(factor, t.vector + head * t.width + first, kept);
+        for (std::int64_t edge = begin; edge < end; ++edge) {
+            if (edge + ahead < all) prefetch<tile>(slab + std::int64_t(t.indices[edge + ahead]) * tile);
+            const Stored* from = slab + std::int64_t(t.indices[edge]) * tile;
+            Lanes<Summed> products = {};
+            for (int v = 0; v < Vectors; ++v) {
+                const Lanes<Summed> sum = own[v] + load(from + v * lanes);
+                products += factor[v] * (sum < 0 ? sum * slope : sum);
+            }
+            Summed& out = t.out[edge * t.heads + head];
+            out = (first ? out : Summed(0)) + total<Summed>(products);
+        }
+    });
+}
+
+template <int Vectors, bool Both, class Stored, class Summed, class Index>
+void sloped(const LeakySum<Stored, Summed, Index>& t) {
+    constexpr int lanes = Vector<Summed>::lanes, tile = Vectors * lanes;
+    const Summed slope = Summed(t.slope);
+    for_tiles<Vectors>(t, t.x, [&](const Stored* slab, std::int64_t row, std::int64_t head, std::int64_t first,
+                                   std::int64_t kept) {
+        const std::int64_t begin = t.indptr[row], end = t.indptr[row + 1], all = t.indptr[t.rows];
+        Lanes<Summed> own[Vectors], slopes[Vectors] = {}, values[Vectors] = {};
+        load_tile<Vectors, Stored, Summed>(own, t.y + row * t.y_stride + head * t.width + first, kept);
+        for (std::int64_t edge = begin; edge < end; ++edge) {
+            if (edge + ahead < all) prefetch<tile>(slab + std::int64_t(t.indices[edge + ahead]) * tile);
+            const Stored* from = slab + std::int64_t(t.indices[edge]) * tile;
+            const Lanes<Summed> weight = Lanes<Summed>{} + t.weight[edge * t.heads + head];
+            for (int v = 0; v < Vectors; ++v) {
+                const Lanes<Summed> sum = own[v] + load(from + v * lanes), part = sum < 0 ? weight * slope : weight;
+                slopes[v] += part;
+                if (Both) values[v] += part * sum;
+            }
+        }
+        const std::int64_t at = (row * t.heads + head) * t.width + first;
+        store(slopes, t.slopes + at, kept);
+        if (Both) store(values, t.values + at, kept);
+    });
+}
+
 template <class Stored, class Summed, class Index>
 void start(const WeightedSum<Stored, Summed, Index>& t) {
     with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) { summed<vectors()>(t); });
@@ -73,6 +129,19 @@ void start(const WeightedSum<Stored, Summed, Index>& t) {
 template <class Stored, class Summed, class Index>
 void start(const EdgeDot<Stored, Summed, Index>& t) {
     with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) { dotted<vectors()>(t); });
+}
+
+template <class Stored, class Summed, class Index>
+void start(const LeakyDot<Stored, Summed, Index>& t) {
+    with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) { scored<vectors()>(t); });
+}
+
+template <class Stored, class Summed, class Index>
+void start(const LeakySum<Stored, Summed, Index>& t) {
+    with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) {
+        if (t.values) sloped<vectors(), true>(t);
+        else sloped<vectors(), false>(t);
+    });
 }
 
 template <class Summed, class Index>
