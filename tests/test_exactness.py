@@ -6,6 +6,7 @@ and of the same precision: how far 20 epochs in float32 stray from float64 depen
 and there by 1e-4, dense or cut), not on the cut.
 """
 
+import dataclasses
 from functools import cache
 from itertools import combinations, product
 
@@ -73,12 +74,10 @@ def deviation_of_cut(case, dtype=torch.float64):
     return deviations(ours, exact(recipe, case["graph"], hidden=8, dtype=dtype))
 
 
-def rounds(case):
-    """Whether some gradients are little more than rounding, as under batch norm, or where attention is even.
-
-    Adam divides a gradient by its own size: in float32 its steps stray from the reference's on one part, too.
-    """
-    return case["norm"] == "batch" or case["model"] == "gatv2"
+def strays(recipe, graph, **inputs):
+    """Whether the dense reference itself, in float32, is another one than in float64."""
+    single = exact(recipe, graph, dtype=torch.float32, **inputs)
+    return max(deviations(single, exact(recipe, graph, **inputs)).values()) > 3e-6
 
 
 def deviation_of_shape(case, dtype=torch.float64):
@@ -86,17 +85,21 @@ def deviation_of_shape(case, dtype=torch.float64):
     recipe = Recipe(
         case["model"], 3, case["linear_layers"], case["dropout"], case["norm"], case["residual"],
         case["gcn_norm"], case["train_eps"], first_hop == "on", case["inductive"], case["multilabel"],
-        optimizer="sgd" if rounds(case) and dtype == torch.float32 else "adam",
     )  # fmt: skip
-    inputs = {"multilabel": case["multilabel"], "sparse": storage == "sparse"}
-    made = small(case["graph"], **inputs)
+    inputs = {"multilabel": case["multilabel"], "sparse": storage == "sparse", "hidden": case["hidden"]}
+    # Adam divides a gradient by its own size. Some are little more than rounding (under batch norm, where
+    # attention is even), and in float32 the steps stray, the dense reference's as well.
+    single = dtype == torch.float32
+    if single and (case["norm"] == "batch" or strays(recipe, case["graph"], **inputs)):
+        recipe = dataclasses.replace(recipe, optimizer="sgd")
+    made = small(case["graph"], multilabel=case["multilabel"], sparse=storage == "sparse")
     assignment = assigned(made, case["assignment"], case["parts"])
     ours = trained(
         recipe, made, assignment, case["parts"],
         hidden=case["hidden"], side=case["side"], prune=case["prune"], dtype=dtype,
         recompute=case["recompute"], choices=Choices(schedule=case["schedule"]),
     )  # fmt: skip
-    return deviations(ours, exact(recipe, case["graph"], hidden=case["hidden"], dtype=dtype, **inputs))
+    return deviations(ours, exact(recipe, case["graph"], dtype=dtype, **inputs))
 
 
 def assert_exact(found, bound):
@@ -200,12 +203,12 @@ def test_a_covering_selection_holds_every_combination_and_is_much_smaller_than_t
             for values in product(*(choices[name] for name in names)):
                 assert tuple(zip(names, values, strict=True)) in held
         assert all(list(case) == list(choices) for case in cases)
-        assert len(cases) < 5**strength
+        assert len(cases) <= 5**strength  # no fewer than the two longest lists call for
         assert cases == covering(choices, strength)
 
 
 def test_the_full_product_leaves_nothing_out():
-    assert len(EVERY_CUT) == 3 * (3 * 4 + 1) * 3 * 2 * 2
+    assert len(EVERY_CUT) == len(CUTS["model"]) * (3 * 4 + 1) * 3 * 2 * 2
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -231,11 +231,14 @@ def test_a_damaged_part_stops_every_rank_with_its_sentence(tmp_path):
 
 
 def test_precompute_is_automatic_for_dense_features_and_refused_for_sparse():
-    assert precomputes("auto", sparse=False)
-    assert not precomputes("auto", sparse=True)
-    assert not precomputes("off", sparse=False)
+    assert precomputes("auto", sparse=False, sums=True)
+    assert not precomputes("auto", sparse=True, sums=True)
+    assert not precomputes("auto", sparse=False, sums=False)
+    assert not precomputes("off", sparse=False, sums=True)
     with pytest.raises(InputError, match="would make sparse features dense"):
-        precomputes("on", sparse=True)
+        precomputes("on", sparse=True, sums=True)
+    with pytest.raises(InputError, match="needs a first layer that sums"):
+        precomputes("on", sparse=False, sums=False)
 
 
 def test_a_configuration_survives_its_file():

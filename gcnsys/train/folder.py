@@ -23,7 +23,6 @@ from gcnsys.train.checkpoint import Checkpoints, run_folder
 from gcnsys.train.config import RunConfig
 
 CONFIG, METRICS, SUMMARY = "config.toml", "metrics.jsonl", "summary.json"
-LOCK = ".lock"
 
 
 def plain(value: Any) -> Any:
@@ -88,7 +87,7 @@ class RunFolder:
         write(self.path / CONFIG, self.config.toml().encode())
 
     def _lock(self) -> None:
-        self._handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
