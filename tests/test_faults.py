@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -289,3 +290,31 @@ def test_a_stop_stays_a_stop_where_the_launcher_would_start_again(tmp_path):
     assert code == 143
     assert "go on with: gcnsys train --resume" in said[0]
     assert set(said[1:]) == {"gcnsys: the run was asked to stop, and stays so"}
+
+
+@pytest.mark.processes
+@pytest.mark.full
+def test_two_launchers_start_their_ranks_again_together(tmp_path):
+    """Each counts restarts for itself; only one of them has lost a rank."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    build = [sys.executable, "-m", "gcnsys", "partition", "build", "digits", "--parts", "4", "--out", "four"]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
+    torchrun = ["-m", "torch.distributed.run", "--nnodes", 2, "--nproc-per-node", 2, "--max-restarts", 2]
+    torchrun += [
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+        "--local-addr",
+        "127.0.0.1",
+    ]
+    train = ["-m", "gcnsys", "train", "four", "--out", "run", "--epochs", 400, "--checkpoint-every", 20]
+    with Launched([*torchrun, *train], tmp_path) as one, Launched([*torchrun, *train], tmp_path) as other:
+        one.reaches(100)
+        os.kill((one.ranks() | other.ranks())[3], signal.SIGKILL)
+        assert [run.ends(120)[0] for run in (one, other)] == [0, 0]
+    told = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in told] == list(range(400))
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["resumed_after"] >= 60
