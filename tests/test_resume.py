@@ -30,17 +30,25 @@ CPU = Placement(torch.device("cpu"), "gloo")
 EPOCHS = 8
 
 
-@pytest.fixture(scope="module")
-def cuts(tmp_path_factory):
-    """One graph in one to four parts."""
-    rng = np.random.default_rng(0)
+def sample(seed=0):
+    """Arrays of a small graph with a split."""
+    rng = np.random.default_rng(seed)
     share = rng.permutation(60) % 3
-    arrays = {
+    return {
         "edge_index": rng.integers(0, 60, (2, 300)), "y": rng.integers(0, 3, 60),
         "x": rng.standard_normal((60, 7)).astype(np.float32),
         **{name: share == k for k, name in enumerate(("train_mask", "val_mask", "test_mask"))},
     }  # fmt: skip
-    dataset, home = Dataset.from_arrays("sample", arrays).undirected(), tmp_path_factory.mktemp("cuts")
+
+
+def dataset_of(arrays):
+    return Dataset.from_arrays("sample", arrays).undirected()
+
+
+@pytest.fixture(scope="module")
+def cuts(tmp_path_factory):
+    """One graph in one to four parts."""
+    dataset, home = dataset_of(sample()), tmp_path_factory.mktemp("cuts")
     for parts in (1, 2, 3, 4):
         build(dataset, Cutting(parts, "random"), home / str(parts))
     return home
@@ -320,17 +328,9 @@ def test_what_decides_a_run_cannot_change_on_the_way(cuts, tmp_path, case):
 
 
 def test_a_run_goes_on_with_its_own_graph_only(cuts, tmp_path):
-    rng = np.random.default_rng(5)
-    arrays = {
-        "edge_index": rng.integers(0, 60, (2, 300)), "y": rng.integers(0, 3, 60),
-        "x": rng.standard_normal((60, 7)).astype(np.float32),
-    }  # fmt: skip
-    build(Dataset.from_arrays("other", arrays).undirected(), Cutting(2, "random"), tmp_path / "other")
-    build(
-        Dataset.from_arrays("other", arrays).undirected(),
-        Cutting(2, "random", inductive=True),
-        tmp_path / "induced",
-    )
+    other = dataset_of(sample(5))
+    build(other, Cutting(2, "random"), tmp_path / "other")
+    build(other, Cutting(2, "random", inductive=True), tmp_path / "induced")
     stopped(tmp_path / "run", setting(tmp_path / "other"), 3)
     with pytest.raises(InputError, match="is of another graph"):
         run(tmp_path / "run", setting(cuts / "2"), resume=tmp_path / "run")
@@ -382,8 +382,9 @@ def test_files_that_were_exchanged_are_noticed(cuts, tmp_path):
     with pytest.raises(InputError, match=REMEDY):
         run(tmp_path / "run", config, resume=tmp_path / "run")
     shutil.rmtree(kept.path(7))
-    kept.path(6).rename(kept.path(7))
-    with pytest.raises(DamagedFileError, match="holds the state after epoch 6"):
+    last = kept.epochs()[-1]
+    kept.path(last).rename(kept.path(7))
+    with pytest.raises(DamagedFileError, match=f"holds the state after epoch {last}"):
         named(tmp_path / "run")
 
 
@@ -460,7 +461,8 @@ def test_a_run_that_ends_early_does_so_wherever_it_was_stopped(cuts, tmp_path, a
     whole = run(tmp_path / "whole", config)
     assert after < whole["epochs"] < 60
     assert whole["epochs"] % 3 == 0, "it ends where it looked"
-    stopped(tmp_path / "cut", config, after)
+    # Also between the epoch at which patience ran out and the next one at which it is looked.
+    stopped(tmp_path / "cut", config, whole["epochs"] - 1 if after == 9 else after)
     summary = run(tmp_path / "cut", config, resume=tmp_path / "cut")
     told = ("epochs", "best_epoch", "val_acc", "test_acc", "best_val_acc")
     assert [summary[name] for name in told] == [whole[name] for name in told]
@@ -480,19 +482,13 @@ def test_a_schedule_over_epochs_cannot_be_stretched(cuts, tmp_path):
 
 @pytest.mark.parametrize("what", ["y", "x", "train_mask"])
 def test_other_labels_features_or_masks_are_other_data(cuts, tmp_path, what):
-    rng = np.random.default_rng(0)
-    share = rng.permutation(60) % 3
-    arrays = {
-        "edge_index": rng.integers(0, 60, (2, 300)), "y": rng.integers(0, 3, 60),
-        "x": rng.standard_normal((60, 7)).astype(np.float32),
-        **{name: share == k for k, name in enumerate(("train_mask", "val_mask", "test_mask"))},
-    }  # fmt: skip
+    arrays = sample()
     stopped(tmp_path / "run", setting(cuts / "2"), 3)
     if what == "train_mask":
-        arrays |= {"train_mask": share == 1, "val_mask": share == 0}
+        arrays |= {"train_mask": arrays["val_mask"], "val_mask": arrays["train_mask"]}
     else:
         arrays[what] = arrays[what][::-1].copy()
-    build(Dataset.from_arrays("sample", arrays).undirected(), Cutting(2, "random"), tmp_path / "other")
+    build(dataset_of(arrays), Cutting(2, "random"), tmp_path / "other")
     with pytest.raises(InputError, match="has nodes = "):
         run(tmp_path / "run", setting(tmp_path / "other"), resume=tmp_path / "run")
 

@@ -18,7 +18,7 @@ from gcnsys.cli.output import Output
 from gcnsys.errors import InputError, PeerError
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Placement, joined
-from gcnsys.runtime.launch import LAUNCHER, PATIENCE, launch
+from gcnsys.runtime.launch import LAUNCHER, launch
 from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train import RunConfig
 from gcnsys.train.attempt import Attempt
@@ -148,13 +148,13 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
 
 
 def _tell_if_killed(number: int, folder: Path, output: Output) -> None:
-    """Say so if ranks that were asked to stop did not in time."""
+    """Say so if ranks that were asked to stop did not come to a checkpoint in time."""
     if number not in SIGNALS or (folder / SUMMARY).exists():
         return
     kept = Checkpoints(folder).epochs()
     if not kept or Checkpoint.open(Checkpoints(folder).path(kept[-1])).manifest.stopped != number:
         last = f"the last checkpoint is that of {kept[-1]} epochs" if kept else "there is no checkpoint"
-        output.problem(f"the ranks did not come to the end of an epoch within {PATIENCE} s; {last}")
+        output.problem(f"the ranks ended without a checkpoint of their last epoch; {last}")
 
 
 def _folder(options: argparse.Namespace, partitioning: Partitioning, config: RunConfig) -> Path:

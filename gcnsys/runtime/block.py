@@ -13,7 +13,7 @@ probabilities, 0 for rows that were not drawn.
 
 import copy
 import logging
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Self
 
 import torch
@@ -52,7 +52,6 @@ class PartBlock(ScaledBlock):
         self.graph, self.plan, self.comm = graph, graph.plan, comm
         self.exchange = Exchange(graph, comm, device=device)
         self.boundary = RowSelection(graph.plan.send_rows.to(device), graph.num_inner)
-        self._gathered_ids = torch.cat([ids, graph.halo_ids.to(device)])
         self.inner = Matrix(graph.inner, symmetric=graph.is_symmetric)
         self.halo = Matrix(graph.halo)
         self._edges: dict[bool, Edges] = {}
@@ -86,9 +85,9 @@ class PartBlock(ScaledBlock):
             self._edges[loops] = Edges(inner.followed_by(self.halo.csr).to(self.input_ids.device))
         return self._edges[loops]
 
-    @property
+    @cached_property
     def gathered_ids(self) -> Tensor:
-        return self._gathered_ids
+        return torch.cat([self.input_ids, self.graph.halo_ids.to(self.input_ids.device)])
 
     def total(self, x: Tensor) -> Tensor:
         out: Tensor = _Total.apply(x, self.comm)

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import Store
 
-from gcnsys.errors import GcnsysError, InputError, PeerError
+from gcnsys.errors import GcnsysError, InputError, PeerError, known_to_all
 from gcnsys.runtime.heartbeat import Heartbeat
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -301,8 +301,7 @@ class Comm:
         told = self.texts(text)
         for rank, other in enumerate(told):
             if other != told[0]:
-                problem = InputError(
-                    f"rank {rank} was started with another {what} than rank 0: {other} against {told[0]}"
+                raise known_to_all(
+                    f"rank {rank} was started with another {what} than rank 0: {other} against {told[0]}",
+                    InputError,
                 )
-                problem.everywhere = True
-                raise problem

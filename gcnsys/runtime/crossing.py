@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gcnsys.errors import InputError
+from gcnsys.errors import InputError, known_to_all
 from gcnsys.partition import PartGraph
 from gcnsys.runtime.comm import Comm
 from gcnsys.runtime.rows import Boundary, BoundarySampler, Draw, Occasion
@@ -175,12 +175,11 @@ def agree_on_draws(drawers: Sequence[Drawer], occasions: Sequence[Occasion], com
     if differ.numel():
         which, a, b = differ[0].tolist()
         occasion = occasions[which % len(occasions)]
-        problem = InputError(
+        raise known_to_all(
             f"the boundary sampler {drawers[0].name!r} draws other rows on rank {a}, which sends them, than "
-            f"on rank {b}, which gets them (epoch {occasion.epoch}); a draw must follow from its arguments"
+            f"on rank {b}, which gets them (epoch {occasion.epoch}); a draw must follow from its arguments",
+            InputError,
         )
-        problem.everywhere = True
-        raise problem
 
 
 def joined(draws: Sequence[Draw], counts: Sequence[int]) -> Share:

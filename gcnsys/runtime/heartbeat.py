@@ -54,11 +54,10 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="gcnsys-heartbeat", daemon=True)
         self._thread.start()
 
-    def close(self, patience: float = 1.0) -> bool:
-        """Stop marking; False if the store kept the thread for longer than that."""
+    def close(self, patience: float = 1.0) -> None:
+        """Stop marking; a store that cannot be reached is waited for no longer than that."""
         self._asked.put(None)
         self._thread.join(patience)
-        return not self._thread.is_alive()
 
     def culprit(self, cause: str, *, waited: float | None) -> str | None:
         """Who is to blame for a contact that was lost, as a sentence; takes three marks' time.

@@ -124,7 +124,8 @@ def take_up(
         state.put_back_shared(checkpoint.state(SHARED), trainer, best)
         if same_parts:
             state.put_back_own(checkpoint.state(rank_file(comm.rank)), trainer)
-    if config.patience and about.epoch - 1 - best.epoch >= config.patience and best.epoch >= 0:
+    looked = about.epoch % config.eval_every == 0  # only then does a run end early
+    if looked and config.patience and about.epoch - 1 - best.epoch >= config.patience:
         raise known_to_all(
             f"{checkpoint.folder}: the run ended there, as validation had not improved for {config.patience} "
             f"epochs; give a longer --patience to go on", InputError,

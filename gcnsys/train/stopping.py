@@ -13,17 +13,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StoppedError(GcnsysError):
-    """A run that ended early because it was asked to.
-
-    Attributes:
-        signal: by which signal.
-    """
+    """A run that ended early because a signal asked it to; its exit code names the signal."""
 
     everywhere = True
 
     def __init__(self, sentence: str, number: int) -> None:
         super().__init__(sentence)
-        self.signal = number
         self.exit_code = 128 + number
 
 

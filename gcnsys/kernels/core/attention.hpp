@@ -79,16 +79,9 @@ struct EdgeDot {
 
 // out[e, h] = <vector[h, :], LeakyReLU(y[r, h, :] + x[c, h, :])>
 template <class Stored, class Summed, class Index>
-struct LeakyDot {
-    std::int64_t rows, cols, heads, width;
-    const std::int64_t* indptr;
-    const Index* indices;
-    const Stored *y, *x;           // [R, H D], [K, H D]
-    std::int64_t y_stride, x_stride;
+struct LeakyDot : EdgeDot<Stored, Summed, Index> {
     const Summed* vector;          // [H, D]
     double slope;
-    Summed* out;                   // [E, H]
-    int threads;
 };
 
 // With u = y[r, h, :] + x[c, h, :], over the edges of r: slopes[r, h, :] = sum of weight[e, h] LeakyReLU'(u) and,

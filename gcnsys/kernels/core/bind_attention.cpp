@@ -124,13 +124,19 @@ void weighted_sum(const Pattern& pattern, const Array& weight, const Array& x, c
     });
 }
 
+// The rows of destinations and of sources.
+template <class Stored, class Task>
+void both_rows(Task& t, const Array& y, const Array& x, std::int64_t width) {
+    t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
+    t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+}
+
 void edge_dot(const Pattern& pattern, const Array& y, const Array& x, const Array& out, int threads) {
     const std::int64_t heads = heads_of(out, "out");
     with_task<EdgeDot>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
         using Stored = decltype(stored);
         using Summed = decltype(summed);
-        t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
-        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        both_rows<Stored>(t, y, x, width);
         t.out = whole<Summed>(out, pattern.edges(), heads, "out");
         run(t);
     });
@@ -142,8 +148,7 @@ void leaky_dot(const Pattern& pattern, const Array& y, const Array& x, const Arr
     with_task<LeakyDot>(pattern, x, heads, threads, [&](auto stored, auto summed, auto& t, std::int64_t width) {
         using Stored = decltype(stored);
         using Summed = decltype(summed);
-        t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
-        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        both_rows<Stored>(t, y, x, width);
         t.vector = whole<Summed>(vector, heads, t.width, "vector");
         t.slope = slope;
         t.out = whole<Summed>(out, pattern.edges(), heads, "out");
@@ -158,8 +163,7 @@ void leaky_sum(const Pattern& pattern, const Array& weight, const Array& y, cons
         using Stored = decltype(stored);
         using Summed = decltype(summed);
         t.weight = whole<Summed>(weight, pattern.edges(), heads, "weight");
-        t.y = matrix<Stored>(y, t.rows, width, t.y_stride, "y");
-        t.x = matrix<Stored>(x, t.cols, width, t.x_stride, "x");
+        both_rows<Stored>(t, y, x, width);
         t.slope = slope;
         t.slopes = whole<Summed>(slopes, t.rows, width, "slopes");
         t.values = values ? whole<Summed>(*values, t.rows, width, "values") : nullptr;

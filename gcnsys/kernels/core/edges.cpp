@@ -53,45 +53,36 @@ inline void load_tile(Lanes<Summed>* to, const Stored* from, std::int64_t kept) 
     for (int v = 0; v < Vectors; ++v) to[v] = load(padded + v * lanes);
 }
 
-template <int Vectors, class Stored, class Summed, class Index>
-void dotted(const EdgeDot<Stored, Summed, Index>& t) {
+// One pass for both: what a feature of an edge adds to its number is the product of the two rows, or the
+// vector's share of LeakyReLU of their sum.
+template <int Vectors, bool Leaky, class Task, class Stored, class Summed>
+void dotted(const Task& t, const Stored* x, Summed* out) {
     constexpr int lanes = Vector<Summed>::lanes, tile = Vectors * lanes;
-    for_tiles<Vectors>(t, t.x, [&](const Stored* slab, std::int64_t row, std::int64_t head, std::int64_t first,
-                                   std::int64_t kept) {
-        const std::int64_t begin = t.indptr[row], end = t.indptr[row + 1], all = t.indptr[t.rows];
-        Lanes<Summed> own[Vectors];
-        load_tile<Vectors, Stored, Summed>(own, t.y + row * t.y_stride + head * t.width + first, kept);
-        for (std::int64_t edge = begin; edge < end; ++edge) {
-            if (edge + ahead < all) prefetch<tile>(slab + std::int64_t(t.indices[edge + ahead]) * tile);
-            const Stored* from = slab + std::int64_t(t.indices[edge]) * tile;
-            Lanes<Summed> products = {};
-            for (int v = 0; v < Vectors; ++v) products += own[v] * load(from + v * lanes);
-            Summed& out = t.out[edge * t.heads + head];
-            out = (first ? out : Summed(0)) + total<Summed>(products);
-        }
-    });
-}
-
-template <int Vectors, class Stored, class Summed, class Index>
-void scored(const LeakyDot<Stored, Summed, Index>& t) {
-    constexpr int lanes = Vector<Summed>::lanes, tile = Vectors * lanes;
-    const Summed slope = Summed(t.slope);
-    for_tiles<Vectors>(t, t.x, [&](const Stored* slab, std::int64_t row, std::int64_t head, std::int64_t first,
-                                   std::int64_t kept) {
+    for_tiles<Vectors>(t, x, [&](const Stored* slab, std::int64_t row, std::int64_t head, std::int64_t first,
+                                 std::int64_t kept) {
         const std::int64_t begin = t.indptr[row], end = t.indptr[row + 1], all = t.indptr[t.rows];
         Lanes<Summed> own[Vectors], factor[Vectors];
         load_tile<Vectors, Stored, Summed>(own, t.y + row * t.y_stride + head * t.width + first, kept);
-        load_tile<Vectors, Summed, Summed>(factor, t.vector + head * t.width + first, kept);
+        Summed slope = 0;
+        if constexpr (Leaky) {
+            load_tile<Vectors, Summed, Summed>(factor, t.vector + head * t.width + first, kept);
+            slope = Summed(t.slope);
+        }
         for (std::int64_t edge = begin; edge < end; ++edge) {
             if (edge + ahead < all) prefetch<tile>(slab + std::int64_t(t.indices[edge + ahead]) * tile);
             const Stored* from = slab + std::int64_t(t.indices[edge]) * tile;
             Lanes<Summed> products = {};
             for (int v = 0; v < Vectors; ++v) {
-                const Lanes<Summed> sum = own[v] + load(from + v * lanes);
-                products += factor[v] * (sum < 0 ? sum * slope : sum);
+                const Lanes<Summed> other = load(from + v * lanes);
+                if constexpr (Leaky) {
+                    const Lanes<Summed> sum = own[v] + other;
+                    products += factor[v] * (sum < 0 ? sum * slope : sum);
+                } else {
+                    products += own[v] * other;
+                }
             }
-            Summed& out = t.out[edge * t.heads + head];
-            out = (first ? out : Summed(0)) + total<Summed>(products);
+            Summed& number = out[edge * t.heads + head];
+            number = (first ? number : Summed(0)) + total<Summed>(products);
         }
     });
 }
@@ -128,12 +119,12 @@ void start(const WeightedSum<Stored, Summed, Index>& t) {
 
 template <class Stored, class Summed, class Index>
 void start(const EdgeDot<Stored, Summed, Index>& t) {
-    with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) { dotted<vectors()>(t); });
+    with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) { dotted<vectors(), false>(t, t.x, t.out); });
 }
 
 template <class Stored, class Summed, class Index>
 void start(const LeakyDot<Stored, Summed, Index>& t) {
-    with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) { scored<vectors()>(t); });
+    with_vectors(vectors_for<Stored>(t.width), [&](auto vectors) { dotted<vectors(), true>(t, t.x, t.out); });
 }
 
 template <class Stored, class Summed, class Index>
