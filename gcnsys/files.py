@@ -49,8 +49,10 @@ def write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # one that comes of writing does not know the name
+            error.filename = str(path)
         raise
     flush(path.parent)
 

@@ -28,7 +28,7 @@ def needed(name: str):
 
 
 def normal(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def graph_of(*, directed: bool = True, weighted: bool = False) -> Graph:

@@ -9,7 +9,7 @@ from oracle import OPTIMIZERS, Outcome, Recipe
 from torch import Tensor
 
 from gcnsys.datasets.dataset import Dataset
-from gcnsys.nn import GNN, ModelSettings, build_model
+from gcnsys.nn import Model, ModelSettings, build_model
 from gcnsys.partition import assign, cut_dataset
 from gcnsys.partition.assign import Request
 from gcnsys.partition.order import Ordered
@@ -99,7 +99,7 @@ def assigned(made: Small, name: str, num_parts: int) -> Tensor:
     return part
 
 
-def model_for(recipe: Recipe, *, hidden: int, side: str = "narrower", recompute: bool = False) -> GNN:
+def model_for(recipe: Recipe, *, hidden: int, side: str = "narrower", recompute: bool = False) -> Model:
     """A float32 model of the recipe's shape; no weight is zero, biases and norms included."""
     settings = ModelSettings(
         recipe.model, recipe.layers, hidden, recipe.linear_layers, recipe.dropout, recipe.norm,
@@ -129,23 +129,36 @@ def trained(
     side: str = "narrower", prune: bool = True, dtype: torch.dtype = torch.float64,
     recompute: bool = False, order: Ordered = "natural", choices: Choices | None = None,
 ) -> Outcome:  # fmt: skip
-    """What gcnsys makes of a recipe, over ranks; one gradient, the last epoch's.
+    """What gcnsys makes of a recipe; see :func:`trained_model`."""
+    return trained_model(
+        lambda: model_for(recipe, hidden=hidden, side=side, recompute=recompute), made, assignment, num_parts,
+        first_hop="on" if recipe.first_hop and recipe.model not in ("gat", "gatv2") else "off",
+        prune=prune, dtype=dtype, order=order, choices=choices, inductive=recipe.inductive,
+        optimizer=recipe.optimizer, seed=recipe.seed, epochs=recipe.epochs,
+    )  # fmt: skip
+
+
+def trained_model(
+    make, made: Small, assignment: Tensor, num_parts: int, *, first_hop: str = "off", prune: bool = True,
+    dtype: torch.dtype = torch.float64, order: Ordered = "natural", choices: Choices | None = None,
+    inductive: bool = False, optimizer: str = "adam", seed: int = 0, epochs: int = 20,
+) -> Outcome:  # fmt: skip
+    """What training a model over ranks comes to; one gradient, the last epoch's.
 
     Logits are NaN where a pruned evaluation leaves nodes out.
     """
-    parts = cut_dataset(made.dataset, assignment, num_parts, inductive=recipe.inductive, order=order)
+    parts = cut_dataset(made.dataset, assignment, num_parts, inductive=inductive, order=order)
 
     def body(comm):
         part = parts[comm.rank]
-        model = model_for(recipe, hidden=hidden, side=side, recompute=recompute).to(dtype)
-        first_hop = "on" if recipe.first_hop and recipe.model not in ("gat", "gatv2") else "off"
+        model = make().to(dtype)
         training, evaluation = both_views(
             part, model, comm, first_hop=first_hop, prune=prune, dtype=dtype, choices=choices
         )
-        optimizer = OPTIMIZERS[recipe.optimizer](model.parameters())
+        stepped = OPTIMIZERS[optimizer]([p for p in model.parameters() if p.requires_grad])
         task = Task(made.dataset.is_multilabel)
-        trainer = Trainer(model, training, evaluation, task, optimizer, comm, seed=recipe.seed)
-        losses = torch.tensor([epoch.loss for epoch in trainer.epochs(recipe.epochs)], dtype=torch.float64)
+        trainer = Trainer(model, training, evaluation, task, stepped, comm, seed=seed)
+        losses = torch.tensor([epoch.loss for epoch in trainer.epochs(epochs)], dtype=torch.float64)
         gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         trainer.evaluate()  # the copies of the model are still identical
         return losses, gradient, evaluation.ids, trainer.logits()

@@ -284,7 +284,7 @@ def test_what_a_killed_run_left_unfinished_is_removed(cuts, tmp_path):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_cannot_write_ends_the_run_with_its_sentence(cuts, tmp_path, monkeypatch, rank):
     def full(path, state):
-        if path.name == rank_file(rank) and "00000004" in str(path):
+        if path.name == rank_file(rank) and Checkpoints(tmp_path / "run").epochs():
             path.write_bytes(b"half of it")
             raise OSError(28, "No space left on device", str(path))
         return write(path, state)
@@ -294,11 +294,27 @@ def test_a_rank_that_cannot_write_ends_the_run_with_its_sentence(cuts, tmp_path,
     config = setting(cuts / "2", checkpoint_every=2, epochs=500)
     with pytest.raises(InputError, match=rf"rank {rank} cannot write to .*No space left.*--resume"):
         run(tmp_path / "run", config)
-    assert Checkpoints(tmp_path / "run").epochs() == [2]
+    assert len(Checkpoints(tmp_path / "run").epochs()) == 1
     monkeypatch.undo()
     short = configured(tmp_path / "run", {"epochs": EPOCHS})
     run(tmp_path / "run", short, resume=tmp_path / "run")
     assert Checkpoints(tmp_path / "run").clean() == []
+
+
+def test_a_checkpoint_whose_manifest_does_not_fit_ends_the_run_with_the_same_sentence(
+    cuts, tmp_path, monkeypatch
+):
+    def full(self, epoch, manifest):
+        if self.epochs():
+            raise OSError(28, "No space left on device")
+        complete(self, epoch, manifest)
+
+    complete = Checkpoints.complete
+    monkeypatch.setattr(Checkpoints, "complete", full)
+    config = setting(cuts / "2", checkpoint_every=2, epochs=500)
+    with pytest.raises(InputError, match=r"rank 0 cannot write to .*No space left.*--resume"):
+        run(tmp_path / "run", config)
+    assert len(Checkpoints(tmp_path / "run").epochs()) == 1
 
 
 def test_a_log_that_cannot_be_written_ends_the_run_on_all_ranks(cuts, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
 from gcnsys.nn import models
-from gcnsys.nn.conv import Conv
 from gcnsys.partition import Partitioning
 from gcnsys.partition.quality import Widths, expected, quality
 from gcnsys.train import RunConfig
@@ -84,15 +83,12 @@ def _show(options: argparse.Namespace, output: Output) -> dict[str, Any]:
 def _described(partitioning: Partitioning, config: RunConfig, output: Output) -> dict[str, Any]:
     manifest = partitioning.manifest
     settings = config.model_settings()
-    between = [manifest.num_features, *[settings.hidden] * (settings.layers - 1), manifest.num_classes]
-    layer = models.get(config.model)(1, settings.heads, settings, True, False)
-    sums, sparse = isinstance(layer, Conv), manifest.sparse_features
-    if not sums and not settings.linear_layers:
-        between[-1] *= settings.out_heads
+    model = models.get(config.model)(settings, manifest.num_features, manifest.num_classes)
+    sparse = manifest.sparse_features
     widths = Widths.of(
-        between, settings.num_convs, narrower=settings.exchange_side == "narrower", sparse=sparse,
-        precomputed=precomputes(config.first_hop, sparse=sparse, sums=sums),
-        needs_own=isinstance(layer, Conv) and layer.needs_own,
+        model.hops(sparse=sparse),
+        ready=model.ready_hops * precomputes(config.first_hop, sparse=sparse, sums=model.ready_hops > 0),
+        inputs=0 if sparse else manifest.num_features, needs_own=model.needs_own, hidden=model.held,
     )  # fmt: skip
     figures, costs = quality(manifest), expected(manifest, widths)
     output.say(

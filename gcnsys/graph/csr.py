@@ -176,16 +176,19 @@ class CSR:
         return CSR(kept[self.indptr], self.indices[edges], self.num_cols, weight)
 
     def followed_by(self, other: "CSR") -> "CSR":
-        """Each row's entries, then those of another matrix's row, whose columns come after. Unweighted."""
+        """Each row's entries, then those of another matrix's row, whose columns come after.
+
+        Weighted if both are.
+        """
         num_cols = self.num_cols + other.num_cols
         shifted = other.indices.to(index_dtype(num_cols)) + self.num_cols
-        return CSR(*_interleaved(self, CSR(other.indptr, shifted, num_cols)), num_cols)
+        return _interleaved(self, CSR(other.indptr, shifted, num_cols, other.weight), num_cols)
 
     def looped(self) -> "CSR":
         """Each row's entries off the diagonal, then one on it. Unweighted."""
         ends = torch.arange(self.num_rows + 1, device=self.indices.device)
         loops = CSR(ends, ends[:-1].to(self.indices.dtype), self.num_cols)
-        return CSR(*_interleaved(self.keep(self.indices != self.rows()), loops), self.num_cols)
+        return _interleaved(self.keep(self.indices != self.rows()), loops, self.num_cols)
 
     def to_scipy(self) -> sp.csr_array:
         """The same matrix for SciPy, sharing memory; an unweighted one carries int8 ones."""
@@ -205,12 +208,16 @@ class CSR:
         )
 
 
-def _interleaved(first: CSR, second: CSR) -> tuple[Tensor, Tensor]:
-    """Offsets and columns of the rows of two matrices, row after row."""
+def _interleaved(first: CSR, second: CSR, num_cols: int) -> CSR:
+    """The rows of two matrices, row after row; weighted if both are."""
     indptr = first.indptr + second.indptr
-    indices = second.indices.new_empty(int(indptr[-1]))
+    indices, weight = second.indices.new_empty(int(indptr[-1])), None
+    if first.weight is not None and second.weight is not None:
+        weight = first.weight.new_empty(indices.numel())
     for matrix, before in ((first, second.indptr[:-1]), (second, first.indptr[1:])):
         places = torch.repeat_interleave(before, matrix.indptr.diff(), output_size=matrix.num_edges)
         places += torch.arange(matrix.num_edges, device=places.device)
         indices[places] = matrix.indices.to(indices.dtype)
-    return indptr, indices
+        if weight is not None and matrix.weight is not None:
+            weight[places] = matrix.weight
+    return CSR(indptr, indices, num_cols, weight)

@@ -9,9 +9,10 @@ from gcnsys.kernels.dropped import DroppedRows
 from gcnsys.kernels.edges import Edges, edge_add, edge_dot, edge_softmax, weighted_sum
 from gcnsys.kernels.features import SparseRows
 from gcnsys.kernels.matrix import Matrix
+from gcnsys.kernels.softmax_mean import softmax_mean
 
 __all__ = [
     "Block", "DropoutKey", "DroppedRows", "EdgeDropout", "Edges", "LocalBlock", "Mask", "Matrix", "RowNorm",
     "SparseRows", "activation", "edge_add", "edge_dot", "edge_softmax", "gat_attention", "keyed_dropout",
-    "name", "weighted_sum",
+    "name", "softmax_mean", "weighted_sum",
 ]  # fmt: skip

@@ -123,10 +123,11 @@ class Block(ABC):
 
     @abstractmethod
     def edges(self, *, loops: bool = False) -> Edges:
-        """The edges from the rows of :meth:`gather` to the destinations; each pair's weight is not looked at.
+        """The edges from the rows of :meth:`gather` to the destinations, with their weights if there are any.
 
         Args:
-            loops: one from every destination to itself, in place of those there are (as attention layers do).
+            loops: one from every destination to itself, in place of those there are (as attention layers do);
+                without weights.
         """
 
     @property

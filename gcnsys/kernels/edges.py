@@ -30,8 +30,11 @@ class Edges:
 
     What depends on the pattern alone is built when it is first needed, and once.
 
+    Attributes:
+        weight: ``[E]`` of the graph's edges, for layers that ask for it; no function here looks at it.
+
     Args:
-        csr: ``[R, K]`` pattern, edges by destination; equal edges count each; weights are not looked at.
+        csr: ``[R, K]`` pattern, edges by destination; equal edges count each.
         symmetric: the pattern equals its transpose, so that no second copy of it is needed.
 
     Raises:
@@ -39,10 +42,11 @@ class Edges:
     """
 
     def __init__(self, csr: CSR, *, symmetric: bool = False) -> None:
+        weight = csr.weight
         csr = CSR(csr.indptr.contiguous(), csr.indices.contiguous(), csr.num_cols).check("edges")
         if symmetric and csr.num_rows != csr.num_cols:
             raise InputError(f"a symmetric pattern is square, got {csr.num_rows} x {csr.num_cols}")
-        self.csr, self.symmetric = csr, symmetric
+        self.csr, self.symmetric, self.weight = csr, symmetric, weight
 
     @property
     def device(self) -> torch.device:
@@ -50,7 +54,10 @@ class Edges:
 
     def to(self, device: torch.device) -> "Edges":
         """The same edges in another memory."""
-        return self if self.device == device else Edges(self.csr.to(device), symmetric=self.symmetric)
+        if self.device == device:
+            return self
+        csr = CSR(self.csr.indptr, self.csr.indices, self.csr.num_cols, self.weight)
+        return Edges(csr.to(device), symmetric=self.symmetric)
 
     @cached_property
     def destinations(self) -> Tensor:
@@ -61,6 +68,11 @@ class Edges:
     def sources(self) -> Tensor:
         """The source of every edge, ``[E]`` int64."""
         return self.csr.indices.long()
+
+    @cached_property
+    def pairs(self) -> Tensor:
+        """Source and destination of every edge, ``[2, E]`` int64."""
+        return torch.stack([self.sources, self.destinations])
 
     @cached_property
     def by_source(self) -> tuple[CSR, Tensor]:
@@ -82,8 +94,8 @@ class Edges:
 
     @cached_property
     def matrix(self) -> Matrix:
-        """The pattern for torch's products."""
-        return Matrix(self.csr)
+        """The pattern as a matrix of ones."""
+        return Matrix(self.csr, symmetric=self.symmetric)
 
     @cached_property
     def matrix_by_source(self) -> Matrix:

@@ -24,7 +24,7 @@ _NEVER = -1e30
 """A logit that no softmax gives any weight beside another: that of a row which was not drawn."""
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
     """What both layers share.
 
     Args:
@@ -53,7 +53,8 @@ class _Attention(nn.Module):
         self.features = out_features if average else out_features // heads
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
         self.attention_dropout = KeyedDropout(dropout)
-        self.projects_first = side == "narrower" and heads * self.features < in_features
+        self.in_features, self.out_width = in_features, heads * self.features
+        self.projects_first = side == "narrower" and self.out_width < in_features
 
     def _drawn(self, generator: torch.Generator, *vectors: nn.Parameter) -> None:
         """Glorot-uniform attention vectors; the bias starts at zero."""
@@ -87,14 +88,14 @@ class _Attention(nn.Module):
         return EdgeDropout(site.key, site.rate, block.output_ids, block.gathered_ids)
 
 
-class GATConv(_Attention):
+class GATConv(Attention):
     r"""Graph attention (Veličković et al. 2018, eq. 3 to 6), with a loop at every node.
 
     .. math:: h_v = \Vert_k \sum_u \alpha^k_{vu} W^k x_u + b, \quad
         \alpha^k_{vu} = softmax_u LeakyReLU(a_1^k W^k x_v + a_2^k W^k x_u)
 
     Where only some halo rows were drawn, the softmax is over the edges of those and of the rank's own rows.
-    Arguments as in :class:`_Attention`.
+    Arguments as in :class:`Attention`.
     """
 
     def __init__(self, in_features: int, out_features: int, **options: Any) -> None:
@@ -125,14 +126,14 @@ class GATConv(_Attention):
         return (parts * vector.to(parts)).sum(2)
 
 
-class GATv2Conv(_Attention):
+class GATv2Conv(Attention):
     r"""Dynamic graph attention (Brody et al. 2022, eq. 7), with a loop at every node.
 
     .. math:: h_v = \Vert_k \sum_u \alpha^k_{vu} (W_2^k x_u + b_2^k) + b, \quad
         \alpha^k_{vu} = softmax_u\, a^k LeakyReLU(W_1^k x_v + b_1^k + W_2^k x_u + b_2^k)
 
     The biases inside are PyG's. Where only some halo rows were drawn, the softmax is over the edges of those
-    and of the rank's own rows. Arguments as in :class:`_Attention`.
+    and of the rank's own rows. Arguments as in :class:`Attention`.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **options: Any) -> None:

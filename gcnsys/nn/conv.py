@@ -38,6 +38,7 @@ class Conv(nn.Module, ABC):
 
     def __init__(self, in_features: int, out_features: int, side: ExchangeSide) -> None:
         super().__init__()
+        self.in_features, self.out_width = in_features, out_features
         self.projects_first = side == "narrower" and out_features < in_features
 
     @abstractmethod

@@ -1,11 +1,15 @@
 """Normalization between layers; statistics run over all inner nodes of all ranks."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gcnsys.kernels import Block, RowNorm
 from gcnsys.nn.recompute import recomputing
+
+Norm = Literal["none", "layer", "batch"]
 
 
 class LayerNorm(nn.Module):
@@ -57,10 +61,7 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor, block: Block) -> Tensor:
         if not self.training:
             return self._scaled(x - self.running_mean, self.running_var)
-        count = block.total(x.new_full((1,), x.shape[0]))
-        mean = block.total(x.sum(0)) / count
-        centred = x - mean
-        variance = block.total(centred.square().sum(0)) / count
+        mean, centred, variance, count = over_ranks(x, block)
         if not recomputing():
             self._track(mean, variance, count)
         return self._scaled(centred, variance)
@@ -72,3 +73,18 @@ class BatchNorm(nn.Module):
 
     def _scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+
+def over_ranks(x: Tensor, block: Block) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Over the rows of all ranks: the mean ``[F]``, ``x`` less it, the variance ``[F]``, their count."""
+    count = block.total(x.new_full((1,), x.shape[0]))
+    mean = block.total(x.sum(0)) / count
+    centred = x - mean
+    return mean, centred, block.total(centred.square().sum(0)) / count, count
+
+
+def made_norm(name: Norm, width: int) -> LayerNorm | BatchNorm | None:
+    """A norm of rows of this width."""
+    if name == "none":
+        return None
+    return LayerNorm(width) if name == "layer" else BatchNorm(width)

@@ -1,7 +1,7 @@
 """How good a partitioning is, and what a model trained on it will send and hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from gcnsys.partition.disk import part_folder
@@ -26,22 +26,22 @@ class Widths:
 
     @classmethod
     def of(
-        cls, widths: list[int], num_convs: int, *,
-        precomputed: bool, sparse: bool, narrower: bool, needs_own: bool,
-    ) -> "Widths":  # fmt: skip
-        """From the widths between layers, the input's and the number of classes included."""
-        features, gradients = [], []
-        for number, (wide_in, wide_out) in enumerate(pairwise(widths[: num_convs + 1])):
-            # Sparse inputs are projected first, whatever the widths.
-            projected = (narrower and wide_out < wide_in) or (number == 0 and sparse)
-            crossing = wide_out if projected else wide_in
-            features.append(0 if number == 0 and precomputed else crossing)
-            # The gradient of constant inputs is never asked for.
-            gradients.append(features[-1] if number or projected else 0)
+        cls, hops: Sequence[tuple[int, int]], *, ready: int, inputs: int, needs_own: bool, hidden: int
+    ) -> "Widths":
+        """From what a model's aggregations move.
+
+        Args:
+            hops: the widths of rows and of their gradients, an aggregation each.
+            ready: how many of the first ones are computed once.
+            inputs: width of dense features; 0: they are sparse.
+            needs_own: whether the model reads them beside those.
+            hidden: see :class:`Widths`.
+        """
         # A dropped copy (masks are drawn again, not kept); precomputed, also the neighbours' rows.
-        dropped = 2 if precomputed and needs_own else 1
-        inputs = 0.0 if sparse else widths[0] * (dropped + precomputed)
-        return cls(tuple(features), tuple(gradients), inputs, 3 * sum(widths[1:]))
+        dropped = 2 if ready and needs_own else 1
+        left = [(0, 0)] * ready + list(hops[ready:])
+        features, gradients = zip(*left, strict=True)
+        return cls(features, gradients, float(inputs * (dropped + (ready > 0))), hidden)
 
 
 def quality(manifest: Manifest) -> dict[str, float]:

@@ -49,15 +49,15 @@ class Heartbeat:
     def __init__(self, store: Store, rank: int, size: int, *, every: float = EVERY) -> None:
         self.store, self.rank, self.size, self.every = store, rank, size, every
         self.doing, self.waits = "starting", False
-        self._count = 0
+        self._count, self._unheard = 0, False
         self._asked: queue.Queue[tuple[Callable[[], Any], Future[Any]] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="gcnsys-heartbeat", daemon=True)
         self._thread.start()
 
     def close(self, patience: float = 1.0) -> None:
-        """Stop marking; a store that cannot be reached is waited for no longer than that."""
+        """Stop marking; a store is waited for no longer than that, and one that did not answer not at all."""
         self._asked.put(None)
-        self._thread.join(patience)
+        self._thread.join(0 if self._unheard else patience)
 
     def culprit(self, cause: str, *, waited: float | None) -> str | None:
         """Who is to blame for a contact that was lost, as a sentence; takes three marks' time.
@@ -78,6 +78,7 @@ class Heartbeat:
             sentence = self._blame(first, second, cause, waited)
             return sentence if self.claim(sentence) else None
         except (TimeoutError, RuntimeError):
+            self._unheard = True
             return (
                 f"rank {self.rank} lost contact with the others and with the launcher's store: its network, "
                 f"or the launcher's machine, is down ({cause})"

@@ -18,7 +18,7 @@ from gcnsys.errors import InputError
 from gcnsys.kernels.block import Norm as GCNNorm
 from gcnsys.nn import ModelSettings, models
 from gcnsys.nn.conv import ExchangeSide
-from gcnsys.nn.model import Activation, NormName
+from gcnsys.nn.settings import Activation, Aggregation, NormName
 from gcnsys.partition import Cutting, methods
 from gcnsys.partition.assign import Balance, Objective
 from gcnsys.partition.order import Order
@@ -39,7 +39,7 @@ class RunConfig(BaseModel):
     parts: int | None = Field(
         None, ge=1, description="cut into this many parts, one local rank each (default: 1)"
     )
-    model: str = Field("gcn", description="gcn, sage, gin, gat or gatv2")
+    model: str = Field("gcn", description="gcn, sage, gin, gat, gatv2, resgcn, gcnii, appnp or sgc")
     method: str = Field(
         "vanilla",
         description="how boundary rows cross: vanilla (exactly), bns, pipegcn, pipegcn-f, pipegcn-g, "
@@ -68,7 +68,11 @@ class RunConfig(BaseModel):
     hidden: int = Field(64, ge=1, description="width between layers")
     linear_layers: int = Field(0, ge=0, description="how many of the last layers are plain linear")
     dropout: float = Field(0.5, ge=0, lt=1, description="before every layer")
-    norm: NormName = Field("none", description="after every layer but the last; batch is synchronised")
+    norm: NormName = Field(
+        "auto",
+        description="after every layer but the last: none, layer, or batch over all nodes; auto: batch in "
+        "resgcn, else none",
+    )
     residual: bool = Field(False, description="add a hidden layer's input to its output")
     gcn_norm: GCNNorm = Field("symmetric", description="symmetric (PyG) or out-in (DGL, directed graphs)")
     activation: Activation = Field("auto", description="between layers; auto: elu for attention, else relu")
@@ -77,6 +81,13 @@ class RunConfig(BaseModel):
     attention_dropout: float | None = Field(
         None, ge=0, lt=1, description="of attention weights (default: as dropout)"
     )
+    aggregation: Aggregation = Field("softmax", description="of resgcn: softmax or mean")
+    temperature: float = Field(0.1, description="of that softmax: 0 gives the mean, much gives the maximum")
+    alpha: float = Field(
+        0.1, gt=0, le=1, description="share of the first rows in each layer of gcnii and hop of appnp"
+    )
+    theta: float = Field(0.5, gt=0, description="of gcnii: how fast layers come close to the identity")
+    hops: int = Field(10, ge=1, description="of appnp and sgc")
     train_eps: bool = Field(False, description="let GIN learn its epsilon")
     exchange_side: ExchangeSide = Field("narrower", description="send a layer's narrower side, or its input")
     first_hop: FirstHopChoice = Field("auto", description="aggregate constant inputs once; auto: if dense")
@@ -149,6 +160,8 @@ class RunConfig(BaseModel):
             train_eps=self.train_eps, exchange_side=self.exchange_side,
             recompute=self.recompute, activation=self.activation, heads=self.heads,
             out_heads=self.out_heads, attention_dropout=self.attention_dropout,
+            aggregation=self.aggregation, temperature=self.temperature, alpha=self.alpha, theta=self.theta,
+            hops=self.hops,
         )  # fmt: skip
 
     def choices(self) -> Choices:

@@ -167,7 +167,9 @@ class Keeper:
         texts = self.comm.texts(described(writing.written))
         with self.comm.agreed():
             if self.comm.rank == 0:
-                checkpoints.complete(writing.epoch, self._manifest(writing.epoch, texts, stopped))
+                with self.noting():
+                    checkpoints.complete(writing.epoch, self._manifest(writing.epoch, texts, stopped))
+                self.check()
         self._writing, self._last = None, writing.epoch
 
     def _manifest(self, epoch: int, texts: list[str], stopped: int) -> Manifest:

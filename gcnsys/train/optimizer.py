@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from gcnsys.nn import GNN
+from gcnsys.nn import Model
 from gcnsys.train.config import RunConfig
 
 
@@ -19,9 +19,9 @@ def learning_rate_factor(config: RunConfig, epoch: int) -> float:
     return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(progress, 1.0)))))
 
 
-def make_optimizer(model: GNN, config: RunConfig) -> torch.optim.Adam:
+def make_optimizer(model: Model, config: RunConfig) -> torch.optim.Adam:
     """Adam with its L2 penalty on all layers, or on the first alone as published for GCN."""
-    first = {id(p) for p in model.convs[0].parameters()}
+    first = {id(p) for p in model.first.parameters()}
     groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if id(p) in first]}]
     rest = [p for p in model.parameters() if id(p) not in first]
     if rest:

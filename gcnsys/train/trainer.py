@@ -217,7 +217,7 @@ def _fingerprint(model: nn.Module) -> Tensor:
     digest = torch.zeros((), dtype=torch.int64)
     for tensor in model.state_dict().values():
         digest = digest.to(tensor.device)
-        words = tensor.detach().contiguous().view(torch.int16).flatten().long()
+        words = tensor.detach().flatten().view(torch.int16).long()
         order = torch.arange(1, 2 * words.numel(), 2, device=words.device)
         digest = digest * 1_000_003 + (words * order).sum()
     return digest >> 1

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block, SparseRows
-from gcnsys.nn import GNN, FirstHop, first_hop
+from gcnsys.nn import FirstHop, Model
 from gcnsys.nn.dropout import Inputs
 from gcnsys.partition import NodeData, Part, PartGraph
 from gcnsys.partition.layers import Need, layer_graphs
@@ -83,7 +83,7 @@ def precomputes(choice: FirstHopChoice, *, sparse: bool, sums: bool) -> bool:
     return choice == "on" or (choice == "auto" and not sparse and sums)
 
 
-def prunes(choice: PruneChoice, model: GNN) -> bool:
+def prunes(choice: PruneChoice, model: Model) -> bool:
     """Whether rows may be left out at all: ``auto`` means where the model works row by row.
 
     Raises:
@@ -98,7 +98,7 @@ def prunes(choice: PruneChoice, model: GNN) -> bool:
 
 
 def views(
-    part: Part, model: GNN, comm: Comm, *, choice: FirstHopChoice, prune: PruneChoice = "auto",
+    part: Part, model: Model, comm: Comm, *, choice: FirstHopChoice, prune: PruneChoice = "auto",
     choices: Choices | None = None, device: torch.device, dtype: torch.dtype,
 ) -> tuple[View, View]:  # fmt: skip
     """The view that is trained on and the one that is evaluated; the same one where nothing differs.
@@ -148,21 +148,21 @@ def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, 
 
 
 def _exact_views(
-    part: Part, model: GNN, comm: Comm, choice: FirstHopChoice, prune: PruneChoice, device: torch.device,
+    part: Part, model: Model, comm: Comm, choice: FirstHopChoice, prune: PruneChoice, device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[View, View]:  # fmt: skip
     with comm.agreed():
         sparse = isinstance(part.nodes.x, SparseRows)
-        on = precomputes(choice, sparse=sparse, sums=model.summing is not None)
+        on = precomputes(choice, sparse=sparse, sums=model.ready_hops > 0)
         may_prune = prunes(prune, model)
     make, nodes = _Maker(model, comm, device, dtype, on), part.nodes
     whole = make.block(part.whole)
     training = whole if part.training_rows is None else make.block(part.training)
     with comm.agreed():  # a degree that is not positive may lie on one rank only
         like = torch.empty(0, dtype=dtype, device=device)
-        if model.summing is not None:
-            whole.prepare(model.summing.aggregation, like)
-            training.prepare(model.summing.aggregation, like)
+        if model.aggregation is not None:
+            whole.prepare(model.aggregation, like)
+            training.prepare(model.aggregation, like)
 
     scored = make.field(part.whole, nodes.scored, prune) if may_prune else None
     trained = make.field(part.whole, nodes.train_mask, prune) if may_prune and training is whole else None
@@ -178,7 +178,7 @@ def _exact_views(
 class _Maker:
     """What making a view takes besides a graph."""
 
-    model: GNN
+    model: Model
     comm: Comm
     device: torch.device
     dtype: torch.dtype
@@ -214,7 +214,7 @@ class _Maker:
         everything, *blocks = self._blocks(graphs)
         nodes = nodes.take(field.order)
         whole = self.unpruned(everything, nodes)
-        return self.view(blocks, nodes, self._first(whole.inputs, nodes, blocks[0])), whole
+        return self.view(blocks, nodes, self._first(whole.inputs, nodes, blocks)), whole
 
     def view(self, blocks: Sequence[PartBlock], nodes: NodeData, inputs: Inputs | None = None) -> View:
         """A view from its blocks.
@@ -225,7 +225,7 @@ class _Maker:
             inputs: None: made from the features of ``nodes``.
         """
         if inputs is None:
-            inputs = self._inputs(blocks[0], nodes.x.to(self.dtype).to(self.device))
+            inputs = self._inputs(blocks, nodes.x.to(self.dtype).to(self.device))
         last = blocks[-1].output_ids.numel()
         masks = {"train": nodes.train_mask, "val": nodes.val_mask, "test": nodes.test_mask}
         rows = {name: torch.nonzero(mask[:last]).flatten().to(self.device) for name, mask in masks.items()}
@@ -238,18 +238,16 @@ class _Maker:
             made.append(made[-1] if again else self.block(graph))
         return made
 
-    def _inputs(self, block: PartBlock, x: Tensor | SparseRows) -> Inputs:
+    def _inputs(self, blocks: Sequence[PartBlock], x: Tensor | SparseRows) -> Inputs:
         if not self.precomputed or isinstance(x, SparseRows):
             return x
-        conv = self.model.summing
-        assert conv is not None
-        return first_hop(block, conv.aggregation, x, needs_own=conv.needs_own)
+        return self.model.precompute(blocks, x)
 
-    def _first(self, inputs: Inputs, nodes: NodeData, block: PartBlock) -> Inputs:
-        """Those of a view's inputs that a block needs, which come first; shares their memory if dense."""
+    def _first(self, inputs: Inputs, nodes: NodeData, blocks: Sequence[PartBlock]) -> Inputs:
+        """Those of a view's inputs that blocks need, which come first; shares their memory if dense."""
         if isinstance(inputs, FirstHop):
-            return inputs.head(block.output_ids.numel())
-        rows = block.input_ids.numel()
+            return inputs.head(blocks[self.model.ready_hops - 1].output_ids.numel())
+        rows = blocks[0].input_ids.numel()
         if isinstance(inputs, Tensor):
             return inputs[:rows]
         if rows == inputs.shape[0]:
