@@ -15,4 +15,30 @@ General layout, bottom up (an import only ever points downwards; ``tests/test_la
 ``testing`` stands beside them: ranks as threads and other helpers for tests, ours and yours.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gcnsys.partition import Partitioning
+    from gcnsys.runtime import Comm, Placement, joined
+    from gcnsys.train import RunConfig, Task, Trainer, make_trainer, run_part, shared_partitioning
+
+_HOMES = {
+    "partition": ("Partitioning",), "runtime": ("Comm", "Placement", "joined"),
+    "train": ("RunConfig", "Task", "Trainer", "make_trainer", "run_part", "shared_partitioning"),
+}  # fmt: skip
+
+__all__ = [
+    "Comm", "Partitioning", "Placement", "RunConfig", "Task", "Trainer", "joined", "make_trainer", "run_part",
+    "shared_partitioning",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """What a script of one's own needs, imported when it is asked for: torch takes seconds."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"gcnsys.{home}"), name)
+    raise AttributeError(f"module 'gcnsys' has no attribute {name!r}")

@@ -26,7 +26,7 @@ from gcnsys.train.checkpoint import Checkpoint, Checkpoints, run_folder
 from gcnsys.train.folder import CONFIG, SUMMARY, RunFolder, default_folder
 from gcnsys.train.resume import configured as resumed
 from gcnsys.train.run import Watch, prepare_process, run_part
-from gcnsys.train.source import find_partitioning, is_partitioning
+from gcnsys.train.source import find_partitioning, shared_partitioning
 from gcnsys.train.stopping import SIGNALS, StoppedError, requests
 
 GROUPS = {
@@ -188,19 +188,11 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
             raise StoppedError("the run was asked to stop, and stays so", before.stopped)
         if before.state == "finished":
             return _told_again(Path(before.run), output) if comm.rank == 0 else None
-        partitioning, folder = None, None
+        folder = None
         with comm.agreed():
             config = _recorded(Path(before.run)) if before.state == "begun" else configured(options)
-            asked = config if is_partitioning(Path(config.data)) else _with_parts(config, comm.size)
-            if comm.rank == 0:  # A dataset is cut by rank 0 alone; the others find the result afterwards.
-                partitioning = find_partitioning(asked)
+        partitioning = shared_partitioning(config, comm)
         with comm.agreed():
-            partitioning = partitioning or find_partitioning(asked)
-            if partitioning.num_parts != comm.size:
-                raise InputError(
-                    f"{partitioning.folder} has {partitioning.num_parts} parts but {comm.size} ranks were "
-                    f"started; start one rank a part"
-                )
             if comm.rank == 0:
                 path = Path(before.run or _folder(options, partitioning, config))
                 folder = RunFolder(path, config, overwrite=bool(before.run) or _may_overwrite(options, path))
@@ -243,12 +235,6 @@ def _may_overwrite(options: argparse.Namespace, path: Path) -> bool:
     """Whether a run's folder may hold a run: the one that is gone on with, or one that was given up."""
     own = options.resume is not None and path.resolve() == run_folder(options.resume).resolve()
     return bool(options.overwrite) or own
-
-
-def _with_parts(config: RunConfig, size: int) -> RunConfig:
-    if config.parts not in (None, size):
-        raise InputError(f"--parts {config.parts} but {size} ranks were started; start one rank a part")
-    return config.model_copy(update={"parts": size})
 
 
 def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from gcnsys.nn.first_hop import FirstHop, first_hop
 from gcnsys.nn.foreign import FromDGL, FromPyG
 from gcnsys.nn.gen import GENConv
 from gcnsys.nn.linear import Linear
-from gcnsys.nn.model import Model, build_model, models
+from gcnsys.nn.model import Model, build_model, draw, models
 from gcnsys.nn.norm import BatchNorm, LayerNorm
 from gcnsys.nn.propagation import APPNP, SGC
 from gcnsys.nn.settings import ModelSettings
@@ -17,5 +17,5 @@ from gcnsys.nn.stack import GNN
 __all__ = [
     "APPNP", "GCNII", "GNN", "SGC", "BatchNorm", "Conv", "FirstHop", "FromDGL", "FromPyG", "GATConv",
     "GATv2Conv", "GCNConv", "GENConv", "GINConv", "KeyedDropout", "LayerNorm", "Linear", "Model",
-    "ModelSettings", "ResGCN", "SAGEConv", "build_model", "first_hop", "models", "set_dropout_epoch",
+    "ModelSettings", "ResGCN", "SAGEConv", "build_model", "draw", "first_hop", "models", "set_dropout_epoch",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +106,17 @@ models: Registry[ModelMaker] = Registry("model", "gcnsys.models")
 
 def build_model(settings: ModelSettings, num_features: int, num_classes: int, *, seed: int) -> Model:
     """Build a model; the same seed draws the same weights, whatever else draws numbers meanwhile."""
-    model = models.get(settings.name)(settings, num_features, num_classes)
+    return draw(models.get(settings.name)(settings, num_features, num_classes), seed=seed)
+
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+def draw(model: ModelT, *, seed: int) -> ModelT:
+    """Draw the weights of all layers of this package in a model, module by module; returns the model.
+
+    A layer that was just made holds the weights that every layer of its shape does.
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, Drawn):

@@ -71,7 +71,8 @@ class GNN(Model):
     def hops(self, *, sparse: bool) -> list[tuple[int, int]]:
         found = []
         for number, conv in enumerate(self.convs):
-            assert isinstance(conv, Conv | Attention)
+            if not isinstance(conv, Conv | Attention):
+                return super().hops(sparse=sparse)
             projects = conv.projects_first or (number == 0 and sparse)
             width = conv.out_width if projects else conv.in_features
             # The gradient of constant inputs is never asked for.

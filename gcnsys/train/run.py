@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gcnsys.kernels.backend import keep_freed_memory
-from gcnsys.nn import build_model
+from gcnsys.nn import Model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
 from gcnsys.train.attempt import Attempt
@@ -20,13 +20,12 @@ from gcnsys.train.best import Best
 from gcnsys.train.config import RunConfig
 from gcnsys.train.folder import RunFolder
 from gcnsys.train.keeper import Keeper
-from gcnsys.train.optimizer import make_optimizer, make_scheduler
+from gcnsys.train.making import make_trainer
 from gcnsys.train.resume import take_up
 from gcnsys.train.stopping import Request
 from gcnsys.train.summary import Trained, summarized
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Epoch, Trainer
-from gcnsys.train.view import views
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ Watch = Callable[[dict[str, Any]], None]
 def run_part(
     partitioning: Partitioning, config: RunConfig, comm: Comm, placement: Placement,
     folder: RunFolder | None = None, watch: Watch | None = None, *, request: Request | None = None,
-    resume: Path | None = None,
+    resume: Path | None = None, model: Model | None = None, task: Task | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train this rank's part; collective.
 
@@ -50,6 +49,8 @@ def run_part(
         watch: called on rank 0 after each epoch.
         request: whether this process was asked to stop.
         resume: a run's folder, or a checkpoint of one, to go on from.
+        model: one's own, with the same weights on every rank; None: the configuration's.
+        task: one's own; None: what the labels suggest.
 
     Returns:
         the summary, the same on every rank.
@@ -59,9 +60,11 @@ def run_part(
         GcnsysError: it cannot go on; the sentence says why.
     """
     began, best = time.perf_counter(), Best()
+    if model is not None:
+        config = config.model_copy(update={"model": type(model).__name__})
     comm.same("configuration", config.toml())
     comm.same("partitioning", partitioning.manifest.fingerprint)
-    trainer = make_trainer(partitioning, config, comm, placement)
+    trainer = make_trainer(partitioning, config, comm, placement, model=model, task=task)
     first = 0 if resume is None else take_up(resume, trainer, best, config, partitioning, comm)
     folder = folder if comm.rank == 0 else None
     with contextlib.closing(folder) if folder is not None else contextlib.nullcontext():
@@ -87,25 +90,6 @@ def run_part(
         if folder is not None:
             Attempt(str(folder.path), "finished").leave(comm)
     return summary
-
-
-def make_trainer(partitioning: Partitioning, config: RunConfig, comm: Comm, placement: Placement) -> Trainer:
-    """Read this rank's part, every byte of it checked, and make what trains on it; collective."""
-    manifest, dtype = partitioning.manifest, getattr(torch, config.dtype)
-    with comm.agreed():
-        part = partitioning.part(comm.rank, checked=True)
-        model = build_model(
-            config.model_settings(), manifest.num_features, manifest.num_classes, seed=config.seed
-        ).to(placement.device, dtype)
-    training, evaluation = views(
-        part, model, comm, choice=config.first_hop, prune=config.prune,
-        choices=config.choices(), device=placement.device, dtype=dtype,
-    )  # fmt: skip
-    optimizer = make_optimizer(model, config)
-    return Trainer(
-        model, training, evaluation, Task(manifest.multilabel), optimizer, comm,
-        seed=config.seed, scheduler=make_scheduler(optimizer, config),
-    )  # fmt: skip
 
 
 def shared_folder(folder: RunFolder | None, config: RunConfig, comm: Comm) -> Path | None:

@@ -10,6 +10,7 @@ from gcnsys.datasets.spec import canonical, load, short_name
 from gcnsys.errors import InputError
 from gcnsys.manifest import NAME
 from gcnsys.partition import Partitioning, build
+from gcnsys.runtime import Comm
 from gcnsys.train.config import RunConfig
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,33 @@ def build_partitioning(config: RunConfig, folder: Path, *, overwrite: bool = Fal
         dataset, config.cutting(), folder, spec=canonical(config.data), normalization=config.normalize,
         overwrite=overwrite,
     )  # fmt: skip
+
+
+def shared_partitioning(config: RunConfig, comm: Comm) -> Partitioning:
+    """The partitioning that all ranks train on, a part each: rank 0 alone cuts a dataset; collective.
+
+    Raises:
+        InputError: it has another number of parts than there are ranks, or cannot be found or made.
+    """
+    found = None
+    with comm.agreed():
+        asked = config if is_partitioning(Path(config.data)) else _with_parts(config, comm.size)
+        if comm.rank == 0:
+            found = find_partitioning(asked)
+    with comm.agreed():
+        found = found or find_partitioning(asked)
+        if found.num_parts != comm.size:
+            raise InputError(
+                f"{found.folder} has {found.num_parts} parts but {comm.size} ranks were started; start one "
+                f"rank a part"
+            )
+    return found
+
+
+def _with_parts(config: RunConfig, size: int) -> RunConfig:
+    if config.parts not in (None, size):
+        raise InputError(f"--parts {config.parts} but {size} ranks were started; start one rank a part")
+    return config.model_copy(update={"parts": size})
 
 
 def find_partitioning(config: RunConfig) -> Partitioning:

@@ -28,7 +28,7 @@ class Task:
         multilabel: targets are ``[n, C]`` bool instead of ``[n]`` int64.
     """
 
-    multilabel: bool
+    multilabel: bool = False
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The summed loss of ``[n, C]`` logits: cross-entropy, or binary cross-entropy over labels."""

@@ -114,6 +114,21 @@ def views(
     return crossing(training, comm, choices, device=device, keep=model.recompute), evaluation
 
 
+def whole_view(
+    part: Part, model: Model, comm: Comm, *, choice: FirstHopChoice, device: torch.device, dtype: torch.dtype
+) -> View:
+    """The view of all rows of a part; collective."""
+    with comm.agreed():
+        sparse = isinstance(part.nodes.x, SparseRows)
+        on = precomputes(choice, sparse=sparse, sums=model.ready_hops > 0)
+    make = _Maker(model, comm, device, dtype, on)
+    block = make.block(part.whole)
+    with comm.agreed():
+        if model.aggregation is not None:
+            block.prepare(model.aggregation, torch.empty(0, dtype=dtype, device=device))
+    return make.unpruned(block, part.nodes)
+
+
 def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, keep: bool) -> View:
     """A view whose boundary rows cross as chosen; collective.
 

@@ -1,0 +1,1 @@
+"""Worked examples: what one writes to train a model of one's own."""

@@ -1,0 +1,90 @@
+"""What a run has left: its model, to be used."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from gcnsys.errors import DamagedFileError, InputError
+from gcnsys.files import load_arrays
+from gcnsys.nn import Model, build_model
+from gcnsys.train.checkpoint import run_folder
+from gcnsys.train.config import RunConfig
+from gcnsys.train.folder import CONFIG, SUMMARY
+
+Which = Literal["best", "final"]
+"""Weights of the epoch that validation liked best, or of the last one."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainedRun:
+    """A finished run.
+
+    Attributes:
+        folder: of the run.
+        config: it was asked for.
+        num_features: its model reads.
+        num_classes: its model tells apart.
+        state: the model's weights.
+    """
+
+    folder: Path
+    config: RunConfig
+    num_features: int
+    num_classes: int
+    state: dict[str, Tensor]
+
+    @classmethod
+    def open(cls, run: Path, which: Which = "best") -> Self:
+        """Open a run's folder.
+
+        Raises:
+            InputError: it holds no finished run.
+            DamagedFileError: a file of it cannot be read.
+        """
+        folder = run_folder(run)
+        if not (folder / CONFIG).is_file():
+            raise InputError(f"{folder} holds no run ({CONFIG} is missing); name the folder of one")
+        if not (folder / SUMMARY).is_file():
+            raise InputError(
+                f"{folder}: the run is not finished ({SUMMARY} is missing); go on with: gcnsys train "
+                f"--resume {folder}"
+            )
+        config = RunConfig.checked(RunConfig.read(folder / CONFIG))
+        summary = _summary(folder / SUMMARY)
+        path = folder / f"{which}.safetensors"
+        state = load_arrays(path, name=str(path))
+        return cls(folder, config, summary["num_features"], summary["num_classes"], state)
+
+    def model(self) -> Model:
+        """The model with its weights, in evaluation mode.
+
+        Raises:
+            DamagedFileError: the weights are not those of the model that was configured.
+        """
+        model = build_model(self.config.model_settings(), self.num_features, self.num_classes, seed=0)
+        model.to(getattr(torch, self.config.dtype))
+        try:
+            model.load_state_dict(self.state)
+        except RuntimeError as error:
+            cause = " ".join(str(error).split())
+            raise DamagedFileError(
+                f"{self.folder}: the weights are not those of the configured model ({cause[:300]}); "
+                f"train it again"
+            ) from error
+        return model.eval()
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        sizes = [found["num_features"], found["num_classes"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path}: does not say how wide the model is; train it again") from error
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise DamagedFileError(f"{path}: does not say how wide the model is; train it again")
+    summary: dict[str, Any] = found
+    return summary
