@@ -141,7 +141,7 @@ REFUSED = {
     "no parts": (["run", "--parts", "0"], "--parts 0: there must be at least 1"),
     "other features": (
         ["run", "npz:wide.npz"],
-        "has 3 features a node, but the model in run was trained on 9",
+        "has 3 features a node, but the model",
     ),
     "an unfinished run": (["cut"], "the run is not finished"),
     "an unknown dataset": (["run", "diggits"], "diggits"),

@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from gcnsys import __version__, kernels
-from gcnsys.cli import data, partition, predict, report, train
+from gcnsys.cli import data, export, partition, predict, report, train
 from gcnsys.cli.output import Output
 from gcnsys.errors import GcnsysError
 from gcnsys.registry import unknown
 from gcnsys.train.folder import plain
 
-COMMANDS = {"data": data, "partition": partition, "train": train, "predict": predict, "report": report}
+COMMANDS = {
+    "data": data, "partition": partition, "train": train, "predict": predict, "export": export,
+    "report": report,
+}  # fmt: skip
 
 
 class Version(argparse.Action):
