@@ -142,8 +142,9 @@ def trained_model(
     make, made: Small, assignment: Tensor, num_parts: int, *, first_hop: str = "off", prune: bool = True,
     dtype: torch.dtype = torch.float64, order: Ordered = "natural", choices: Choices | None = None,
     inductive: bool = False, optimizer: str = "adam", seed: int = 0, epochs: int = 20,
+    weights: torch.dtype | None = None,
 ) -> Outcome:  # fmt: skip
-    """What training a model over ranks comes to; one gradient, the last epoch's.
+    """What training a model over ranks comes to, rows of a type and weights of that or another; one gradient.
 
     Logits are NaN where a pruned evaluation leaves nodes out.
     """
@@ -151,7 +152,7 @@ def trained_model(
 
     def body(comm):
         part = parts[comm.rank]
-        model = make().to(dtype)
+        model = make().to(weights or dtype)
         training, evaluation = both_views(
             part, model, comm, first_hop=first_hop, prune=prune, dtype=dtype, choices=choices
         )
@@ -165,7 +166,7 @@ def trained_model(
 
     ranks = run_ranks(num_parts, body)
     losses, gradient, *_ = ranks[0]
-    logits = torch.full((NUM_NODES, NUM_CLASSES), torch.nan, dtype=dtype)
+    logits = torch.full((NUM_NODES, NUM_CLASSES), torch.nan, dtype=weights or dtype)
     for rank_losses, rank_gradient, ids, rank_logits in ranks:
         assert torch.equal(rank_losses, losses)
         assert torch.equal(rank_gradient, gradient)

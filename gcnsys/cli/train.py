@@ -45,7 +45,7 @@ GROUPS = {
         "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance",
         "order", "partition_seed", "inductive",
     ),
-    "machine": ("parts", "device", "dtype", "threads", "recompute"),
+    "machine": ("parts", "device", "dtype", "precision", "threads", "recompute"),
     "long runs": ("checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "timeout", "startup_timeout"),
 }  # fmt: skip
 

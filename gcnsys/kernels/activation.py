@@ -42,7 +42,7 @@ def activation(x: Tensor, *, norm: RowNorm | None = None, mask: Mask | None = No
         found: Tensor = _Activation.apply(x, weight, bias, eps, mask)
         return found
     if norm is not None:
-        x = F.layer_norm(x, x.shape[1:], norm.weight, norm.bias, norm.eps)
+        x = F.layer_norm(x, x.shape[1:], norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
     x = x.relu()
     return x if mask is None else keyed_dropout(x, mask.key, mask.node_ids, mask.rate)
 
@@ -85,6 +85,4 @@ class _Activation(torch.autograd.Function):
         module.activation_gradient(
             x, grads[0].contiguous(), out, scale, shift, mean, rstd, to_scale, to_shift, a, b, *ctx.drop
         )
-        if to_scale is not None and to_shift is not None:
-            to_scale, to_shift = to_scale.to(x.dtype), to_shift.to(x.dtype)
         return out, to_scale, to_shift, None, None

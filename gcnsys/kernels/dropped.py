@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcnsys.kernels.backend import summed
 from gcnsys.kernels.dropout import Mask, drop_into, keyed_dropout
 
 _CHUNK = 1 << 19
@@ -32,7 +33,7 @@ class DroppedRows:
         return self.x.shape
 
     def times(self, weight: Tensor) -> Tensor:
-        """The product ``dropout(x) W``: ``[F, out] -> [n, out]``, differentiable in W."""
+        """The product ``dropout(x) W``: ``[F, out] -> [n, out]`` of its type, differentiable in W."""
         out: Tensor = _Product.apply(weight, self)
         return out
 
@@ -48,7 +49,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: DroppedRows) -> Tensor:
         ctx.rows, ctx.words = rows, rows.mask.words()
-        out = rows.x.new_empty(rows.x.shape[0], weight.shape[1])
+        out, weight = rows.x.new_empty(rows.x.shape[0], weight.shape[1]), weight.to(rows.x.dtype)
         for piece, dropped in _pieces(rows, ctx.words):
             torch.mm(dropped, weight, out=out[piece])
         return out
@@ -56,9 +57,13 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         rows: DroppedRows = ctx.rows
-        out = rows.x.new_zeros(rows.x.shape[1], grads[0].shape[1])
+        wide = summed(rows.x.dtype)
+        out = rows.x.new_zeros(rows.x.shape[1], grads[0].shape[1], dtype=wide)
         for piece, dropped in _pieces(rows, ctx.words):
-            out.addmm_(dropped.t(), grads[0][piece])
+            if wide == rows.x.dtype:
+                out.addmm_(dropped.t(), grads[0][piece])
+            else:  # rows of few bits: sums of pieces need more
+                out += dropped.t() @ grads[0][piece]
         return out, None
 
 

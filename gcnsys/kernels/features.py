@@ -71,8 +71,8 @@ class SparseRows:
         )  # fmt: skip
 
     def times(self, weight: Tensor) -> Tensor:
-        """The product ``X W``: ``[F, out] -> [n, out]``, differentiable in W."""
-        out: Tensor = _Product.apply(weight, self)
+        """The product ``X W``: ``[F, out] -> [n, out]`` in the type of the values, differentiable in W."""
+        out: Tensor = _Product.apply(weight.to(self.values.dtype), self)
         return out
 
     def to_dense(self) -> Tensor:

@@ -79,7 +79,7 @@ class Attention(nn.Module):
     def _finished(self, out: Tensor) -> Tensor:
         if self.average:
             out = out.view(-1, self.heads, self.features).mean(1)
-        return out if self.bias is None else out + self.bias
+        return out if self.bias is None else out + self.bias.to(out.dtype)
 
     def _dropout(self, block: Block) -> EdgeDropout | None:
         site = self.attention_dropout

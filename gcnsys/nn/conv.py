@@ -163,12 +163,12 @@ class GINConv(Conv):
     def combine(self, own: Tensor | DroppedRows | None, neighbours: Tensor | DroppedRows) -> Tensor:
         assert own is not None
         own, neighbours = (x.to_dense() if isinstance(x, DroppedRows) else x for x in (own, neighbours))
-        out: Tensor = self.output(self.hidden((1 + self.eps) * own + neighbours).relu())
+        out: Tensor = self.output(self.hidden((1 + self.eps).to(own.dtype) * own + neighbours).relu())
         return out
 
     def projected(self, block: Block, x: Tensor | Factored) -> Tensor:
         h = self.hidden.project(x)
-        h = self.hidden.shifted((1 + self.eps) * block.own(h) + block.sum(h))
+        h = self.hidden.shifted((1 + self.eps).to(h.dtype) * block.own(h) + block.sum(h))
         out: Tensor = self.output(h.relu())
         return out
 

@@ -1,4 +1,7 @@
-"""A linear map of dense or sparse rows, with weights drawn from a given generator."""
+"""A linear map of dense or sparse rows, with weights drawn from a given generator.
+
+Rows may be stored in fewer bits than weights are: they are multiplied in the type of the rows.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -35,21 +38,22 @@ class Linear(nn.Module):
 
     def project(self, x: Tensor | Factored) -> Tensor:
         """The product alone, without the bias."""
-        return x @ self.weight.t() if isinstance(x, Tensor) else x.times(self.weight.t())
+        return x @ self.weight.t().to(x.dtype) if isinstance(x, Tensor) else x.times(self.weight.t())
 
     def shifted(self, projected: Tensor) -> Tensor:
         """Add the bias."""
-        return projected if self.bias is None else projected + self.bias
+        return projected if self.bias is None else projected + self.bias.to(projected.dtype)
 
     def added_to(self, start: Tensor, x: Tensor | Factored) -> Tensor:
         """``start + x W^T + b``, in the memory of ``start``, which nothing may need any more."""
         if isinstance(x, Tensor):
-            out = start.addmm_(x, self.weight.t())
+            out = start.addmm_(x, self.weight.t().to(x.dtype))
         else:
             out = start.add_(x.times(self.weight.t()))
-        return out if self.bias is None else out.add_(self.bias)
+        return out if self.bias is None else out.add_(self.bias.to(out.dtype))
 
     def forward(self, x: Tensor | Factored) -> Tensor:
         if isinstance(x, Tensor):
-            return F.linear(x, self.weight, self.bias)
+            bias = None if self.bias is None else self.bias.to(x.dtype)
+            return F.linear(x, self.weight.to(x.dtype), bias)
         return self.shifted(self.project(x))

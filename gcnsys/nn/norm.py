@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gcnsys.kernels import Block, RowNorm
+from gcnsys.kernels.backend import summed
 from gcnsys.nn.recompute import recomputing
 
 Norm = Literal["none", "layer", "batch"]
@@ -28,7 +29,7 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor, block: Block) -> Tensor:
-        return F.layer_norm(x, x.shape[1:], self.weight, self.bias, self.eps)
+        return F.layer_norm(x, x.shape[1:], self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
     def fused(self) -> RowNorm:
         """The same, for :func:`gcnsys.kernels.activation`."""
@@ -59,6 +60,9 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, x: Tensor, block: Block) -> Tensor:
+        return self._normalized(x.to(summed(x.dtype)), block).to(x.dtype)
+
+    def _normalized(self, x: Tensor, block: Block) -> Tensor:
         if not self.training:
             return self._scaled(x - self.running_mean, self.running_var)
         mean, centred, variance, count = over_ranks(x, block)

@@ -8,6 +8,8 @@ used is ``m_k / (1 - g^k)``, whose weights add up to 1; the published zero start
 import torch
 from torch import Tensor
 
+from gcnsys.kernels.backend import summed
+
 
 class Running:
     """A running average of each of n rows, over the arrivals of that row alone.
@@ -38,6 +40,7 @@ class Running:
             ``[k, F]`` averages, valid until the next update, and what to multiply them by: ``[n]`` float64,
             or None: 1. So the correction costs no pass over them.
         """
+        stored, rows = rows.dtype, rows.to(summed(rows.dtype))
         if self.mean is None:
             self.mean = rows.new_zeros(self.num_rows, rows.shape[1])
             self.arrivals = self.arrivals.to(rows.device)
@@ -48,6 +51,7 @@ class Running:
             self.arrivals[positions] += 1
             found = rows.lerp_(self.mean[positions], self.gamma)
             self.mean[positions] = found
+        found = found.to(stored)
         if not self.corrected or not self.arrivals.numel():
             return found, None
         past = self.gamma ** self.arrivals.double()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gcnsys.datasets.dataset import Split
@@ -124,6 +125,11 @@ class RunConfig(BaseModel):
     partition_seed: int = Field(0, ge=0, description="of the partition method and order")
     seed: int = Field(0, ge=0, description="of initial weights and dropout")
     dtype: Literal["float32", "float64"] = Field("float32", description="of features and weights")
+    precision: Literal["full", "bf16"] = Field(
+        "full",
+        description="bf16: rows are stored, multiplied and sent in 16 bits; sums, weights and the optimizer "
+        "stay in 32",
+    )
     device: Device = Field("auto", description="auto takes a GPU where there is one")
     threads: int | None = Field(
         None, ge=1, description="of each rank (default: this machine's cores shared out)"
@@ -147,6 +153,10 @@ class RunConfig(BaseModel):
     def _names_are_known(self) -> Self:
         models.get(self.model)
         self.choices()
+        if self.precision == "bf16" and self.dtype != "float32":
+            raise InputError(
+                f"precision = bf16 goes with dtype = float32, not {self.dtype}: drop one of the two"
+            )
         methods.get(self.partition_method.partition(":")[0])
         self.model_settings()
         self.data_split()
@@ -163,6 +173,12 @@ class RunConfig(BaseModel):
             aggregation=self.aggregation, temperature=self.temperature, alpha=self.alpha, theta=self.theta,
             hops=self.hops,
         )  # fmt: skip
+
+    @property
+    def stored(self) -> torch.dtype:
+        """The type of rows between layers."""
+        found: torch.dtype = torch.bfloat16 if self.precision == "bf16" else getattr(torch, self.dtype)
+        return found
 
     def choices(self) -> Choices:
         """How boundary rows cross."""

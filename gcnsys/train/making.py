@@ -39,7 +39,7 @@ def make_trainer(
         model = model.to(placement.device, dtype)
     training, evaluation = views(
         part, model, comm, choice=config.first_hop, prune=config.prune,
-        choices=config.choices(), device=placement.device, dtype=dtype,
+        choices=config.choices(), device=placement.device, dtype=config.stored,
     )  # fmt: skip
     optimizer = make_optimizer(model, config)
     return Trainer(

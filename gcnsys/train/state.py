@@ -90,12 +90,18 @@ def own(trainer: Trainer) -> State:
         if not landed and lane.smoothed is None:
             continue
         for number, each in enumerate(landed):
-            arrays[f"{name}/{number}"] = _copied(each.wire)
+            # Files know no bfloat16: the bits are kept as integers.
+            half = each.wire.dtype == torch.bfloat16
+            arrays[f"{name}/{number}"] = _copied(each.wire.view(torch.int16) if half else each.wire)
         if lane.smoothed is not None and lane.smoothed.mean is not None:
             arrays[f"{name}/mean"] = _copied(lane.smoothed.mean)
             arrays[f"{name}/arrivals"] = _copied(lane.smoothed.arrivals)
         lanes[name] = [
-            {"width": each.width, "occasion": None if each.occasion is None else asdict(each.occasion)}
+            {
+                "width": each.width,
+                "occasion": None if each.occasion is None else asdict(each.occasion),
+                "half": each.wire.dtype == torch.bfloat16,
+            }
             for each in landed
         ]
     return State(arrays, {"lanes": lanes})
@@ -120,12 +126,12 @@ def put_back_own(state: State, trainer: Trainer) -> None:
             lane = exchange.pair(int(place))[direction == "gradients"]
             landed = [
                 Landed(
-                    state.arrays[f"{name}/{number}"].clone(),
+                    _wire(state.arrays[f"{name}/{number}"].clone(), half=each.get("half", False)),
                     None if each["occasion"] is None else Occasion(**each["occasion"]), int(each["width"]),
                 )
                 for number, each in enumerate(kept)
             ]  # fmt: skip
-            lane.take_up(landed, exchange.drawer, like.dtype, like.device)
+            lane.take_up(landed, exchange.drawer, trainer.training.stored, like.device)
             if lane.smoothed is not None and f"{name}/mean" in state.arrays:
                 if len(state.arrays[f"{name}/mean"]) != lane.smoothed.num_rows:
                     raise ValueError(f"{name} averages {len(state.arrays[f'{name}/mean'])} rows")
@@ -139,6 +145,10 @@ def _lanes(exchanges: Sequence[Exchange]) -> Iterator[tuple[str, Lane]]:
             features, gradients = exchange.pair(place)
             yield f"lane/{layer}/{place}/features", features
             yield f"lane/{layer}/{place}/gradients", gradients
+
+
+def _wire(kept: Tensor, *, half: bool) -> Tensor:
+    return kept.view(torch.bfloat16) if half else kept
 
 
 def _copied(tensor: Tensor) -> Tensor:

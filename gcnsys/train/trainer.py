@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gcnsys.errors import known_to_all
+from gcnsys.kernels.backend import summed
 from gcnsys.nn import set_dropout_epoch
 from gcnsys.runtime import Comm
 from gcnsys.train.diagnosis import blamed
@@ -141,7 +142,7 @@ class Trainer:
         set_dropout_epoch(self.model, seed=self.seed, epoch=number)
         for exchange in self.training.exchanges:
             exchange.begin(number)
-        logits = self.model(self.training.blocks, self.training.inputs)
+        logits = self._outputs(self.training)
         loss = self.task.loss(logits[self.training.rows["train"]], self._target) / self.num_train
         self.optimizer.zero_grad()
         loss.backward()
@@ -180,8 +181,12 @@ class Trainer:
         pruned, of those under a mask. For all nodes, make the views with ``prune="off"``.
         """
         self.model.eval()
-        logits: Tensor = self.model(self.evaluation.blocks, self.evaluation.inputs)
-        return logits
+        return self._outputs(self.evaluation)
+
+    def _outputs(self, view: View) -> Tensor:
+        """Logits, in the type that losses are summed in."""
+        logits: Tensor = self.model(view.blocks, view.inputs)
+        return logits.to(summed(logits.dtype))
 
     @torch.no_grad()
     def evaluate(self) -> Evaluation:

@@ -53,6 +53,14 @@ class View:
         return self.blocks[-1].output_ids
 
     @property
+    def stored(self) -> torch.dtype:
+        """The type of rows between layers."""
+        inputs = self.inputs
+        if isinstance(inputs, FirstHop):
+            return inputs.neighbours.dtype
+        return inputs.values.dtype if isinstance(inputs, SparseRows) else inputs.dtype
+
+    @property
     def exchanges(self) -> tuple[Exchange, ...]:
         """What boundary rows go through, one a convolution."""
         return tuple(block.exchange for block in self.blocks if isinstance(block, PartBlock))
