@@ -7,4 +7,4 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 ruff check
 ruff format --check
 mypy
-exec python -m pytest "$@"
+exec python -m pytest -n "$(nproc)" --dist loadgroup "$@"

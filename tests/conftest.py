@@ -20,6 +20,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("processes"):
+            item.add_marker(pytest.mark.xdist_group("processes"))
     if config.getoption("--all"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]

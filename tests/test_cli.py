@@ -419,3 +419,11 @@ def test_a_rank_takes_its_device_and_patience_from_the_run_file(capsys, tmp_path
     (tmp_path / "run.toml").write_text('data = "digits"\ndevice = "cpu"\nstartup_timeout = 7\n')
     assert "stop here" in refused(capsys, "train", "run.toml")
     assert asked == [("cpu", 7.0)]
+
+
+def test_every_setting_is_an_option_of_train():
+    from gcnsys.cli.train import GROUPS
+    from gcnsys.train import RunConfig
+
+    listed = [name for names in GROUPS.values() for name in names]
+    assert sorted(listed) == sorted(set(RunConfig.model_fields) - {"data"})

@@ -27,6 +27,7 @@ def losses(text):
     return [float(number) for number in re.findall(r"loss ([0-9.]+)", text)]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("example", ["own_model", "pyg_layers"])
 def test_an_example_learns_whatever_the_number_of_ranks(tmp_path, example):
     if example == "pyg_layers":

@@ -123,6 +123,26 @@ def test_layers_that_look_further_are_refused(name):
         FromPyG(layer)(LocalBlock.from_graph(graph_of()), torch.randn(NODES, WIDTH))
 
 
+def test_a_layer_that_looks_at_all_rows_is_refused():
+    pyg = needed("torch_geometric.nn")
+
+    class Centred(pyg.MessagePassing):
+        def forward(self, x, edge_index):
+            return self.propagate(edge_index, x=x - x.mean(0))
+
+    with pytest.raises(InputError, match=r"Centred of PyG cannot run on parts .*looks further"):
+        FromPyG(Centred())(LocalBlock.from_graph(graph_of()), torch.randn(NODES, WIDTH))
+
+
+def test_rows_in_sixteen_bits_are_computed_in_the_type_of_the_weights():
+    pyg = needed("torch_geometric.nn")
+    block, x = LocalBlock.from_graph(graph_of()), torch.randn(NODES, WIDTH)
+    layer = FromPyG(pyg.SAGEConv(WIDTH, 5))
+    half = layer(block, x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), layer(block, x), rtol=0.02, atol=0.05)
+
+
 def test_a_module_of_dgl_that_looks_further_is_refused():
     layers = needed("dgl.nn.pytorch")
     with pytest.raises(InputError, match=r"GraphConv of DGL cannot run on parts .*looks further"):

@@ -82,7 +82,7 @@ def _show(options: argparse.Namespace, output: Output) -> dict[str, Any]:
 
 def _described(partitioning: Partitioning, config: RunConfig, output: Output) -> dict[str, Any]:
     manifest = partitioning.manifest
-    settings = config.model_settings()
+    settings = config.model_settings(manifest.edge_kinds)
     model = models.get(config.model)(settings, manifest.num_features, manifest.num_classes)
     sparse = manifest.sparse_features
     widths = Widths.of(

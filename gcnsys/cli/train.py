@@ -32,7 +32,8 @@ from gcnsys.train.stopping import SIGNALS, StoppedError, requests
 GROUPS = {
     "model": (
         "model", "layers", "hidden", "linear_layers", "dropout", "norm", "residual", "activation", "heads",
-        "out_heads", "attention_dropout", "gcn_norm", "train_eps",
+        "out_heads", "attention_dropout", "gcn_norm", "train_eps", "aggregation", "temperature", "alpha",
+        "theta", "hops", "bases",
     ),
     "exchange": (
         "method", "rows", "rate", "draws_per", "schedule", "staleness", "first_epoch", "codec", "smoothing",
@@ -52,6 +53,7 @@ GROUPS = {
 EXAMPLES = """examples:
   gcnsys train digits --parts 2
   gcnsys train npz:cora.npz --parts 3 --hidden 16 --weight-decay 5e-4 --decay-on first
+  gcnsys train digits --parts 2 --model resgcn --layers 28 --recompute
   gcnsys train digits --parts 4 --method bns --rate 0.1
   gcnsys train digits --parts 4 --method bns --schedule pipeline --codec int8
   gcnsys train run.toml --set epochs=50

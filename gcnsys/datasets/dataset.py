@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR, Graph, index_dtype
+from gcnsys.graph import CSR, EDGE_COLUMNS, Graph, index_dtype
 
 MASKS = ("train_mask", "val_mask", "test_mask")
 _ROWS_AT_ONCE = 1 << 14
@@ -62,6 +62,7 @@ class Dataset:
         num_classes: C.
         train_mask, val_mask, test_mask: ``[N]`` bool, disjoint; only labelled nodes.
         notes: what a person should know about how this came to be.
+        node_type: ``[N]`` int32, the kind of every node; None: there is one kind.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Dataset:
     val_mask: Tensor
     test_mask: Tensor
     notes: tuple[str, ...] = ()
+    node_type: Tensor | None = None
 
     @property
     def num_features(self) -> int:
@@ -114,7 +116,10 @@ class Dataset:
         symmetric = arrays.flag("is_symmetric") or None if "is_symmetric" in arrays else None
         pairs = arrays.tensor("edge_index")
         try:
-            graph = Graph.from_edge_index(pairs, num_nodes=num_nodes, weight=weight, is_symmetric=symmetric)
+            columns = {column: arrays.tensor(column) for column in EDGE_COLUMNS if column in arrays}
+            graph = Graph.from_edge_index(
+                pairs, num_nodes=num_nodes, weight=weight, is_symmetric=symmetric, columns=columns
+            )
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         notes = []
@@ -134,13 +139,18 @@ class Dataset:
             )
         if not bool(masks[0].any()):
             raise InputError(f"{name}: train_mask selects no labelled node; nothing can be trained")
-        return cls(name, graph, x, y, num_classes, *masks, notes=tuple(notes))
+        kinds = _kinds(arrays, num_nodes)
+        return cls(name, graph, x, y, num_classes, *masks, notes=tuple(notes), node_type=kinds)
 
     def to_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """The arrays of the npz schema."""
         arrays = {"edge_index": self.graph.edge_index().numpy()}
         if self.graph.weight is not None:
             arrays["edge_weight"] = self.graph.weight.numpy()
+        for column, values in self.graph.adjacency.columns.items():
+            arrays[column] = values.numpy()
+        if self.node_type is not None:
+            arrays["node_type"] = self.node_type.numpy()
         if isinstance(self.x, CSR):
             assert self.x.weight is not None
             arrays["x_indptr"], arrays["x_indices"] = self.x.indptr.numpy(), self.x.indices.numpy()
@@ -224,6 +234,20 @@ def _labels(arrays: _Named) -> tuple[Tensor, int]:
             f"{y.numel()} nodes; labels must be class numbers from 0"
         )
     return y, num_classes
+
+
+def _kinds(arrays: _Named, num_nodes: int) -> Tensor | None:
+    if "node_type" not in arrays:
+        return None
+    kinds = arrays.tensor("node_type")
+    if kinds.shape != (num_nodes,) or kinds.dtype.is_floating_point or kinds.dtype == torch.bool:
+        raise InputError(
+            f"{arrays.owner}: node_type must be [{num_nodes}] integers, got {kinds.dtype} of shape "
+            f"{list(kinds.shape)}"
+        )
+    if kinds.numel() and int(kinds.min()) < 0:
+        raise InputError(f"{arrays.owner}: node_type holds {int(kinds.min())}; kinds count from 0")
+    return kinds.to(torch.int32)
 
 
 def _features(arrays: _Named, num_nodes: int) -> Tensor | CSR:

@@ -7,7 +7,8 @@ Offsets are int64, since 10^8 nodes have more than 2^31 edges; column numbers ar
 they fit, since aggregation is bound by the bytes it reads.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,9 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
+
+EDGE_COLUMNS = ("edge_attr", "edge_type")
+"""What may be known of an edge beside its weight: features ``[E, K]`` and a kind ``[E]``."""
 
 _CHUNK = 1 << 20
 """Entries that are gathered at a time."""
@@ -35,12 +39,14 @@ class CSR:
         indices: ``[E]`` int32 or int64, each in ``[0, num_cols)``.
         num_cols: K.
         weight: ``[E]`` float, or None where every entry is 1.
+        columns: what else is known of each entry, ``[E]`` or ``[E, K]``, by name.
     """
 
     indptr: Tensor
     indices: Tensor
     num_cols: int
     weight: Tensor | None = None
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
@@ -55,10 +61,20 @@ class CSR:
         numbers = torch.arange(self.num_rows, dtype=self.indices.dtype, device=self.indices.device)
         return torch.repeat_interleave(numbers, self.indptr.diff(), output_size=self.num_edges)
 
+    @property
+    def pattern(self) -> "CSR":
+        """The same entries without weights and columns."""
+        return CSR(self.indptr, self.indices, self.num_cols)
+
     def to(self, device: torch.device) -> "CSR":
         """The same matrix in another memory."""
-        weight = None if self.weight is None else self.weight.to(device)
-        return CSR(self.indptr.to(device), self.indices.to(device), self.num_cols, weight)
+        return self._picked(self.indptr.to(device), self.indices.to(device), lambda each: each.to(device))
+
+    def _picked(self, indptr: Tensor, indices: Tensor, pick: Callable[[Tensor], Tensor]) -> "CSR":
+        """Other entries, whose weights and columns are picked from those of these."""
+        weight = None if self.weight is None else pick(self.weight)
+        columns = {name: pick(column) for name, column in self.columns.items()}
+        return CSR(indptr, indices, self.num_cols, weight, columns)
 
     def row_sums(self) -> Tensor:
         """The sum of each row's weights, ``[R]`` float64; counts where there are none."""
@@ -83,6 +99,11 @@ class CSR:
             if low < 0 or high >= self.num_cols:
                 wrong = low if low < 0 else high
                 raise InputError(f"{name}: an entry names column {wrong}, outside 0..{self.num_cols - 1}")
+        for column_name, column in self.columns.items():
+            if len(column) != self.num_edges:
+                raise InputError(
+                    f"{name}: {self.num_edges} entries need as many {column_name}, got {len(column)}"
+                )
         if self.weight is not None:
             if self.weight.shape != self.indices.shape:
                 raise InputError(
@@ -95,15 +116,38 @@ class CSR:
 
     @classmethod
     def from_pairs(
-        cls, rows: Tensor, cols: Tensor, num_rows: int, num_cols: int, weight: Tensor | None = None
-    ) -> "CSR":
+        cls, rows: Tensor, cols: Tensor, num_rows: int, num_cols: int, weight: Tensor | None = None,
+        columns: Mapping[str, Tensor] | None = None,
+    ) -> "CSR":  # fmt: skip
         """Sort ``[E]`` entries, in any order, into rows with ascending columns; linear in E.
 
-        Equal entries become one, their weights added (an unweighted entry stays 1).
+        Equal entries become one, their weights added (an unweighted entry stays 1). Those that differ in a
+        column of integers are not equal; of other columns their mean is kept.
         """
+        if columns:
+            return cls._with_columns(rows, cols, num_rows, num_cols, weight, columns)
         # Two counting sorts: by column first, then (stably) by row.
         by_col = cls._grouped(cols, rows, num_cols, num_rows, weight)
         return by_col.transposed()._merged()
+
+    @classmethod
+    def _with_columns(
+        cls, rows: Tensor, cols: Tensor, num_rows: int, num_cols: int, weight: Tensor | None,
+        columns: Mapping[str, Tensor],
+    ) -> "CSR":  # fmt: skip
+        # The same sorts after one for each column of kinds, of which the numbers of entries come out.
+        order = torch.arange(rows.numel())
+        for kind in (column for column in columns.values() if not column.is_floating_point()):
+            order = order[torch.argsort(kind[order], stable=True)]
+        by_col = cls._grouped(cols[order], rows[order], num_cols, num_rows, order)
+        numbered = by_col.transposed()
+        assert numbered.weight is not None
+        place = numbered.weight
+        found = CSR(
+            numbered.indptr, numbered.indices, num_cols, None if weight is None else weight[place],
+            {name: column[place] for name, column in columns.items()},
+        )  # fmt: skip
+        return found._merged()
 
     @classmethod
     def _grouped(
@@ -121,6 +165,9 @@ class CSR:
         indices = self.indices
         fresh = torch.ones(self.num_edges, dtype=torch.bool)
         torch.ne(indices[1:], indices[:-1], out=fresh[1:])
+        for column in self.columns.values():
+            if not column.is_floating_point():
+                fresh[1:] |= column[1:] != column[:-1]
         starts = self.indptr[:-1]
         fresh[starts[starts < self.num_edges]] = True
         if bool(fresh.all()):
@@ -130,10 +177,19 @@ class CSR:
         weight = self.weight
         if weight is not None:
             weight = weight.new_zeros(int(slot[-1])).index_add_(0, slot - 1, weight)
-        return CSR(indptr, indices[fresh], self.num_cols, weight)
+        columns = {name: _mean(column, slot - 1, fresh) for name, column in self.columns.items()}
+        return CSR(indptr, indices[fresh], self.num_cols, weight, columns)
 
     def transposed(self) -> "CSR":
         """The same entries by column; columns of a row ascend. Linear in E."""
+        if self.columns:
+            numbers = torch.arange(self.num_edges)
+            found = CSR(self.indptr, self.indices, self.num_cols, numbers).transposed()
+            place = found.weight
+            assert place is not None
+            return replace(
+                self._picked(found.indptr, found.indices, lambda each: each[place]), num_cols=self.num_rows
+            )
         flipped = self.to_scipy().tocsc()
         shape = (self.num_cols, self.num_rows)
         flipped = sp.csr_array((flipped.data, flipped.indices, flipped.indptr), shape=shape)
@@ -144,51 +200,53 @@ class CSR:
         starts, counts = self.indptr[:-1][rows], self.indptr.diff()[rows]
         indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         shift, total = starts - indptr[:-1], int(indptr[-1])
-        indices = self.indices.new_empty(total)
-        weight = None if self.weight is None else self.weight.new_empty(total)
+        taken = self._picked(
+            indptr, self.indices.new_empty(total), lambda each: each.new_empty(total, *each.shape[1:])
+        )
+        pairs = [(self.indices, taken.indices)]
+        pairs += [(self.columns[name], column) for name, column in taken.columns.items()]
+        if self.weight is not None and taken.weight is not None:
+            pairs.append((self.weight, taken.weight))
         # An entry's place takes eight bytes: some rows at a time, or places outweigh the matrix.
         cuts = torch.searchsorted(indptr, torch.arange(0, total, _CHUNK)).tolist()
         for low, high in pairwise([*cuts, rows.numel()]):
             first, last = indptr[[low, high]].tolist()
             at = torch.repeat_interleave(shift[low:high], counts[low:high], output_size=last - first)
             at += torch.arange(first, last)
-            indices[first:last] = self.indices[at]
-            if weight is not None and self.weight is not None:
-                weight[first:last] = self.weight[at]
-        return CSR(indptr, indices, self.num_cols, weight)
+            for source, target in pairs:
+                target[first:last] = source[at]
+        return taken
 
     def head(self, num_rows: int, num_cols: int) -> "CSR":
         """The first rows, whose entries must all lie in the first columns; shares this one's memory."""
         indptr = self.indptr[: num_rows + 1]
         end = int(indptr[-1])
-        weight = None if self.weight is None else self.weight[:end]
-        return CSR(indptr, self.indices[:end], num_cols, weight)
+        return replace(self._picked(indptr, self.indices[:end], lambda each: each[:end]), num_cols=num_cols)
 
     def renumbered(self, number: Tensor, num_cols: int) -> "CSR":
         """The same entries in the same order, column ``c`` called ``number[c]``."""
         indices = number.to(self.indices.dtype)[self.indices]
-        return CSR(self.indptr, indices, num_cols, self.weight)
+        return replace(self, indices=indices, num_cols=num_cols)
 
     def keep(self, edges: Tensor) -> "CSR":
         """The entries under a mask ``[E]`` of booleans."""
         kept = torch.cat([self.indptr.new_zeros(1), edges.cumsum(0)])
-        weight = None if self.weight is None else self.weight[edges]
-        return CSR(kept[self.indptr], self.indices[edges], self.num_cols, weight)
+        return self._picked(kept[self.indptr], self.indices[edges], lambda each: each[edges])
 
     def followed_by(self, other: "CSR") -> "CSR":
         """Each row's entries, then those of another matrix's row, whose columns come after.
 
-        Weighted if both are.
+        With the weights and columns that both have.
         """
         num_cols = self.num_cols + other.num_cols
         shifted = other.indices.to(index_dtype(num_cols)) + self.num_cols
-        return _interleaved(self, CSR(other.indptr, shifted, num_cols, other.weight), num_cols)
+        return _interleaved(self, replace(other, indices=shifted, num_cols=num_cols), num_cols)
 
     def looped(self) -> "CSR":
         """Each row's entries off the diagonal, then one on it. Unweighted."""
         ends = torch.arange(self.num_rows + 1, device=self.indices.device)
         loops = CSR(ends, ends[:-1].to(self.indices.dtype), self.num_cols)
-        return _interleaved(self.keep(self.indices != self.rows()), loops, self.num_cols)
+        return _interleaved(self.pattern.keep(self.indices != self.rows()), loops, self.num_cols)
 
     def to_scipy(self) -> sp.csr_array:
         """The same matrix for SciPy, sharing memory; an unweighted one carries int8 ones."""
@@ -209,15 +267,27 @@ class CSR:
 
 
 def _interleaved(first: CSR, second: CSR, num_cols: int) -> CSR:
-    """The rows of two matrices, row after row; weighted if both are."""
+    """The rows of two matrices, row after row, with the weights and columns that both have."""
     indptr = first.indptr + second.indptr
-    indices, weight = second.indices.new_empty(int(indptr[-1])), None
+    joined = [(first.indices.to(second.indices.dtype), second.indices)]
+    names = [name for name in first.columns if name in second.columns]
+    joined += [(first.columns[name], second.columns[name]) for name in names]
     if first.weight is not None and second.weight is not None:
-        weight = first.weight.new_empty(indices.numel())
-    for matrix, before in ((first, second.indptr[:-1]), (second, first.indptr[1:])):
+        joined.append((first.weight, second.weight))
+    made = [b.new_empty(int(indptr[-1]), *b.shape[1:]) for _, b in joined]
+    for turn, (matrix, before) in enumerate(((first, second.indptr[:-1]), (second, first.indptr[1:]))):
         places = torch.repeat_interleave(before, matrix.indptr.diff(), output_size=matrix.num_edges)
         places += torch.arange(matrix.num_edges, device=places.device)
-        indices[places] = matrix.indices.to(indices.dtype)
-        if weight is not None and matrix.weight is not None:
-            weight[places] = matrix.weight
-    return CSR(indptr, indices, num_cols, weight)
+        for out, both in zip(made, joined, strict=True):
+            out[places] = both[turn]
+    columns = dict(zip(names, made[1:], strict=False))
+    return CSR(indptr, made[0], num_cols, made[-1] if len(made) > 1 + len(names) else None, columns)
+
+
+def _mean(column: Tensor, slot: Tensor, fresh: Tensor) -> Tensor:
+    """The mean of a column over entries that become one; integers are the same in all of them."""
+    if not column.is_floating_point():
+        return column[fresh]
+    count = torch.bincount(slot).to(column)
+    total = column.new_zeros(count.numel(), *column.shape[1:]).index_add_(0, slot, column)
+    return total / count.view(-1, *[1] * (column.ndim - 1))

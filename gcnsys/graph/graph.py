@@ -1,6 +1,7 @@
 """The graph: a square CSR matrix whose rows receive, checked once at the door."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.graph.csr import CSR, index_dtype
+from gcnsys.graph.csr import CSR, EDGE_COLUMNS, index_dtype
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,11 +53,20 @@ class Graph:
         num_nodes: int,
         weight: Tensor | None = None,
         is_symmetric: bool | None = None,
+        columns: Mapping[str, Tensor] | None = None,
     ) -> "Graph":
         """Build from ``[2, E]`` pairs (source, destination) in any order.
 
-        Equal pairs become one edge, their weights added. ``is_symmetric`` is found out where it
-        is not given; True is checked, False is taken as it is.
+        Equal pairs become one edge, their weights added and their features averaged; pairs of another kind
+        are not equal. ``is_symmetric`` is found out where it is not given; True is checked, False is taken
+        as it is.
+
+        Args:
+            edge_index: the pairs.
+            num_nodes: N.
+            weight: ``[E]``.
+            is_symmetric: every edge is there both ways with the same weight.
+            columns: what else is known of edges: ``edge_attr`` ``[E, K]`` and ``edge_type`` ``[E]`` integer.
 
         Raises:
             InputError: the shape is wrong, a node is outside ``0..num_nodes - 1``, or a weight
@@ -81,7 +91,8 @@ class Graph:
                 weight = weight.to(torch.float32)
         narrow = index_dtype(num_nodes)
         src, dst = (edge_index[end].to(narrow) for end in (0, 1))
-        adjacency = CSR.from_pairs(dst, src, num_nodes, num_nodes, weight)
+        checked = _columns(columns or {}, edge_index.shape[1])
+        adjacency = CSR.from_pairs(dst, src, num_nodes, num_nodes, weight, checked)
         if adjacency.weight is not None and not bool(torch.isfinite(adjacency.weight).all()):
             raise InputError("edge_weight holds, or adds up to, NaN or infinite values")
         found = _symmetric(adjacency) if is_symmetric is not False else False
@@ -113,7 +124,8 @@ class Graph:
     def symmetrized(self) -> "Graph":
         """Every edge both ways; the weight of a pair that had both directions is their sum.
 
-        A self-loop keeps its weight. An unweighted pair stays one edge each way.
+        A self-loop keeps its weight. An unweighted pair stays one edge each way. A reverse edge has the kind
+        and the features of the edge it comes of.
         """
         if self.is_symmetric:
             return self
@@ -125,7 +137,8 @@ class Graph:
         weight = None
         if forth.weight is not None and back.weight is not None:
             weight = torch.cat([forth.weight, back.weight])
-        return Graph(CSR.from_pairs(rows, cols, self.num_nodes, self.num_nodes, weight), True)
+        columns = {name: torch.cat([column, back.columns[name]]) for name, column in forth.columns.items()}
+        return Graph(CSR.from_pairs(rows, cols, self.num_nodes, self.num_nodes, weight, columns), True)
 
     def without_self_loops(self) -> "Graph":
         """The same graph without edges from a node to itself."""
@@ -133,7 +146,10 @@ class Graph:
         return Graph(self.adjacency.keep(~loops), self.is_symmetric) if bool(loops.any()) else self
 
     def with_self_loops(self) -> "Graph":
-        """A self-loop of weight 1 wherever there is none; existing ones keep their weight."""
+        """A self-loop of weight 1 wherever there is none; existing ones keep their weight.
+
+        Nothing else is known of a new loop, so that the columns of edges are dropped.
+        """
         missing = torch.ones(self.num_nodes, dtype=torch.bool)
         missing[self.adjacency.indices[_is_loop(self.adjacency)].long()] = False
         nodes = torch.nonzero(missing).flatten().to(self.adjacency.indices.dtype)
@@ -152,7 +168,10 @@ class Graph:
         cols = number[rows.indices.long()]
         inside = cols >= 0
         weight = None if rows.weight is None else rows.weight[inside]
-        adjacency = CSR.from_pairs(rows.rows()[inside], cols[inside], nodes.numel(), nodes.numel(), weight)
+        columns = {name: column[inside] for name, column in rows.columns.items()}
+        adjacency = CSR.from_pairs(
+            rows.rows()[inside], cols[inside], nodes.numel(), nodes.numel(), weight, columns
+        )
         return Graph(adjacency, self.is_symmetric)
 
     def in_degree(self) -> Tensor:
@@ -178,11 +197,31 @@ class Graph:
         return weight
 
 
+def _columns(columns: Mapping[str, Tensor], num_edges: int) -> dict[str, Tensor]:
+    found = {}
+    for name, column in columns.items():
+        if name not in EDGE_COLUMNS:
+            raise InputError(f"{name} is not known of edges; there are {' and '.join(EDGE_COLUMNS)}")
+        kinds = name == "edge_type"
+        if column.ndim != (1 if kinds else 2) or len(column) != num_edges or 0 in column.shape[1:]:
+            wanted = f"[{num_edges}]" if kinds else f"[{num_edges}, K]"
+            raise InputError(f"{name} must have shape {wanted}, got {list(column.shape)}")
+        if kinds and (column.dtype.is_floating_point or column.dtype == torch.bool):
+            raise InputError(f"edge_type must hold integers, got {column.dtype}")
+        if kinds and column.numel() and int(column.min()) < 0:
+            raise InputError(f"edge_type holds {int(column.min())}; kinds count from 0")
+        if not kinds and not bool(torch.isfinite(column).all()):
+            raise InputError("edge_attr holds NaN or infinite values; replace them")
+        found[name] = column.to(torch.int32 if kinds else torch.float32)
+    return found
+
+
 def _is_loop(adjacency: CSR) -> Tensor:
     return adjacency.indices == adjacency.rows()
 
 
 def _symmetric(adjacency: CSR) -> bool:
+    adjacency = replace(adjacency, columns={})
     flipped = adjacency.transposed()
     same = torch.equal(flipped.indptr, adjacency.indptr) and torch.equal(flipped.indices, adjacency.indices)
     if same and adjacency.weight is not None and flipped.weight is not None:

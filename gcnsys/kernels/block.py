@@ -89,10 +89,12 @@ class Block(ABC):
     Attributes:
         input_ids: ``[S]`` int64 global ids of the rows of ``x``; destinations come first.
         output_ids: ``[D]`` int64 global ids of the rows that come out.
+        input_kinds: ``[S]`` int32 kinds of those nodes; None: nothing is said of kinds.
     """
 
     input_ids: Tensor
     output_ids: Tensor
+    input_kinds: Tensor | None = None
 
     @abstractmethod
     def sum(self, x: Tensor) -> Tensor:
@@ -263,8 +265,7 @@ class LocalBlock(ScaledBlock):
         return cls(graph.adjacency, ids, Degrees.of(graph), symmetric=graph.is_symmetric)
 
     def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
-        out: Tensor = _ScaledSum.apply(x, self.matrix, scales)
-        return out
+        return scaled_sum(self.matrix, x, scales)
 
     def gather(self, x: Tensor) -> Tensor:
         return x
@@ -284,6 +285,12 @@ class LocalBlock(ScaledBlock):
 
     def total(self, x: Tensor) -> Tensor:
         return x
+
+
+def scaled_sum(matrix: Matrix, x: Tensor, scales: Scales) -> Tensor:
+    """``y = R A C x + O x`` with the diagonals of :class:`Scales`, differentiable in x."""
+    out: Tensor = _ScaledSum.apply(x, matrix, scales)
+    return out
 
 
 class _ScaledSum(torch.autograd.Function):

@@ -32,6 +32,7 @@ class Edges:
 
     Attributes:
         weight: ``[E]`` of the graph's edges, for layers that ask for it; no function here looks at it.
+        columns: what else is known of edges, ``[E]`` or ``[E, K]``, by name: ``edge_attr``, ``edge_type``.
 
     Args:
         csr: ``[R, K]`` pattern, edges by destination; equal edges count each.
@@ -42,11 +43,11 @@ class Edges:
     """
 
     def __init__(self, csr: CSR, *, symmetric: bool = False) -> None:
-        weight = csr.weight
+        weight, columns = csr.weight, csr.columns
         csr = CSR(csr.indptr.contiguous(), csr.indices.contiguous(), csr.num_cols).check("edges")
         if symmetric and csr.num_rows != csr.num_cols:
             raise InputError(f"a symmetric pattern is square, got {csr.num_rows} x {csr.num_cols}")
-        self.csr, self.symmetric, self.weight = csr, symmetric, weight
+        self.csr, self.symmetric, self.weight, self.columns = csr, symmetric, weight, columns
 
     @property
     def device(self) -> torch.device:
@@ -56,7 +57,7 @@ class Edges:
         """The same edges in another memory."""
         if self.device == device:
             return self
-        csr = CSR(self.csr.indptr, self.csr.indices, self.csr.num_cols, self.weight)
+        csr = CSR(self.csr.indptr, self.csr.indices, self.csr.num_cols, self.weight, self.columns)
         return Edges(csr.to(device), symmetric=self.symmetric)
 
     @cached_property
@@ -73,6 +74,15 @@ class Edges:
     def pairs(self) -> Tensor:
         """Source and destination of every edge, ``[2, E]`` int64."""
         return torch.stack([self.sources, self.destinations])
+
+    @cached_property
+    def by_kind(self) -> "tuple[Edges, ...]":
+        """The edges of each kind, kind by kind; all of them where nothing is said of kinds."""
+        kinds = self.columns.get("edge_type")
+        if kinds is None:
+            return (self,)
+        count = int(kinds.max()) + 1 if kinds.numel() else 0
+        return tuple(Edges(self.csr.keep(kinds == kind)) for kind in range(count))
 
     @cached_property
     def by_source(self) -> tuple[CSR, Tensor]:

@@ -71,8 +71,12 @@ class SparseRows:
         )  # fmt: skip
 
     def times(self, weight: Tensor) -> Tensor:
-        """The product ``X W``: ``[F, out] -> [n, out]`` in the type of the values, differentiable in W."""
-        out: Tensor = _Product.apply(weight.to(self.values.dtype), self)
+        """The product ``X W``: ``[F, out] -> [n, out]``, differentiable in W.
+
+        In the type of W, or in bfloat16 if values are stored so.
+        """
+        half = self.values.dtype == torch.bfloat16
+        out: Tensor = _Product.apply(weight.to(self.values.dtype) if half else weight, self)
         return out
 
     def to_dense(self) -> Tensor:

@@ -11,11 +11,13 @@ from gcnsys.nn.linear import Linear
 from gcnsys.nn.model import Model, build_model, draw, models
 from gcnsys.nn.norm import BatchNorm, LayerNorm
 from gcnsys.nn.propagation import APPNP, SGC
+from gcnsys.nn.relational import KindLinear, RGCNConv
 from gcnsys.nn.settings import ModelSettings
 from gcnsys.nn.stack import GNN
 
 __all__ = [
     "APPNP", "GCNII", "GNN", "SGC", "BatchNorm", "Conv", "FirstHop", "FromDGL", "FromPyG", "GATConv",
-    "GATv2Conv", "GCNConv", "GENConv", "GINConv", "KeyedDropout", "LayerNorm", "Linear", "Model",
-    "ModelSettings", "ResGCN", "SAGEConv", "build_model", "draw", "first_hop", "models", "set_dropout_epoch",
+    "GATv2Conv", "GCNConv", "GENConv", "GINConv", "KeyedDropout", "KindLinear", "LayerNorm", "Linear",
+    "Model", "ModelSettings", "RGCNConv", "ResGCN", "SAGEConv", "build_model", "draw", "first_hop",
+    "models", "set_dropout_epoch",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 """Layers of PyG and DGL as they are, on any block.
 
 How a layer wants to be called, and whether it can be computed on a part at all, is found out instead of
-looked up: on a small graph, its answer for some nodes has to be the same when it sees only the edges that
-end at them. A layer that looks further (at the degrees of neighbours, at neighbours of neighbours) would be
-wrong on every part, and is refused.
+looked up: on a small graph, its answer for some nodes has to be the same when it sees only them, their
+neighbours, and the edges in between. A layer that looks further (at the degrees of neighbours, at neighbours
+of neighbours, at all rows there are) would be wrong on every part, and is refused.
 
 Letters: N rows that edges start from, the first D of which are destinations; E edges; F features.
 """
@@ -11,9 +11,9 @@ Letters: N rows that edges start from, the first D of which are destinations; E 
 import copy
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -27,8 +27,8 @@ from gcnsys.nn.dropout import Rows
 
 log = logging.getLogger(__name__)
 
-_NODES, _INNER = 12, 5
-"""Of the small graph, and how many of its nodes are asked about."""
+_NODES, _INNER, _FAR = 16, 5, 3
+"""Of the small graph; how many of its nodes are asked about, and how many are no neighbours of those."""
 
 _GRAPHS = 4
 """DGL graphs that are kept: those that are trained and evaluated on, and not every draw's."""
@@ -42,30 +42,41 @@ class Links:
         pairs: ``[2, E]`` int64, source and destination of each.
         num_sources: N.
         num_destinations: D.
-        weight: ``[E]``, or None.
+        columns: what else is known of each edge, by name: ``edge_weight, edge_attr, edge_type``.
     """
 
     pairs: Tensor
     num_sources: int
     num_destinations: int
-    weight: Tensor | None = None
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, edges: Edges) -> "Links":
         """All edges."""
-        return cls(edges.pairs, edges.csr.num_cols, edges.csr.num_rows, edges.weight)
+        weight = {} if edges.weight is None else {"edge_weight": edges.weight}
+        return cls(edges.pairs, edges.csr.num_cols, edges.csr.num_rows, {**edges.columns, **weight})
 
-    def without(self, absent: Tensor) -> "Links":
-        """Those that start from rows which are there; ``absent`` is ``[N]`` bool."""
-        there = ~absent[self.pairs[0]]
-        weight = None if self.weight is None else self.weight[there]
-        return Links(self.pairs[:, there], self.num_sources, self.num_destinations, weight)
+    def picked(self, edges: Tensor) -> "Links":
+        """Those under a mask ``[E]`` or of given numbers."""
+        columns = {name: column[edges] for name, column in self.columns.items()}
+        return replace(self, pairs=self.pairs[:, edges], columns=columns)
 
-    @cached_property
-    def squared(self) -> "Links":
-        """The same edges in a graph in which every source is a node; no edge ends at most of them."""
-        return Links(self.pairs, self.num_sources, self.num_sources, self.weight)
+    def told(self, layer: nn.Module, rows: Tensor, names: Mapping[str, str]) -> dict[str, Tensor]:
+        """What a layer has arguments for, under its names."""
+        parameters, found = signature(layer.forward).parameters, {}
+        for argument, name in names.items():
+            if argument in parameters and name in self.columns:
+                column = self.columns[name]
+                found[argument] = column.to(rows) if column.is_floating_point() else column.long()
+        return found
 
+
+_PYG_NAMES = {name: name for name in ("edge_weight", "edge_attr", "edge_type")}
+_DGL_NAMES = {
+    "edge_weight": "edge_weight", "edge_feat": "edge_attr", "efeats": "edge_attr", "efeat": "edge_attr",
+    "edge_feats": "edge_attr", "etypes": "edge_type",
+}  # fmt: skip
+"""Arguments of layers, and what of an edge they are given."""
 
 Way = Callable[[nn.Module, Tensor, Links], Tensor]
 """A way to call a layer: the layer, rows ``[N, F]``, edges -> ``[D, out]``."""
@@ -106,43 +117,44 @@ class Foreign(nn.Module, ABC):
             x = x.to_dense()
         assert isinstance(x, Tensor)
         reached = block.reached(x)
+        # A layer of another library computes in the type of its weights, whatever rows are stored in.
+        rows = reached.rows.to(next((p.dtype for p in self.layer.parameters()), x.dtype))
+        links = Links.of(block.edges())
         if self._way is None:
-            self._way = self._found(reached.rows)
-        edges = block.edges()
-        links = Links.of(edges)
+            self._way = self._found(rows, links)
         if reached.absent is not None:
             _tell_about_draws(type(self.layer).__name__)
-            links = links.without(reached.absent)
+            links = links.picked(~reached.absent[links.pairs[0]])
         with with_block(block):
-            return self._way(self.layer, reached.rows, links)
+            return self._way(self.layer, rows, links).to(x.dtype)
 
     @torch.no_grad()
-    def _found(self, like: Tensor) -> Way:
+    def _found(self, like: Tensor, links: Links) -> Way:
         """The first way in which the small graph's cut gives what the whole of it does.
 
         Raises:
             InputError: there is none.
         """
-        rows, whole, cut = _small(like)
+        rows, whole, near, cut = _small(like, links)
         name, causes = type(self.layer).__name__, []
         layer = copy.deepcopy(self.layer).eval()
         for way in self.ways():
             try:
                 # All ways are the same on a whole graph; not every layer admits each.
                 expected = way(layer, rows, whole)
-                found = way(layer, rows, cut)
+                found = way(layer, near, cut)
             except Exception as error:
                 causes.append(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
                 continue
             if not isinstance(found, Tensor) or found.shape[0] != _INNER:
                 causes.append("it does not give a row for every destination")
             elif torch.allclose(found, expected[:_INNER], rtol=1e-3, atol=1e-4):
-                self._tell_if_random(way, rows, cut)
+                self._tell_if_random(way, near, cut)
                 return way
             else:
                 causes.append(
                     "it looks further than at the edges that end at a node, such as at the degrees of "
-                    "neighbours, which a part does not have"
+                    "neighbours or at all rows, which a part does not have"
                 )
         raise InputError(
             f"{name} of {self.library} cannot run on parts ({'; or '.join(dict.fromkeys(causes))}); use "
@@ -168,7 +180,8 @@ class FromPyG(Foreign):
     """A ``torch_geometric.nn.MessagePassing`` layer, or one's own subclass of it.
 
     It is called as ``layer((all rows, destinations), edge_index)`` or, where it does not take a pair, as
-    ``layer(all rows, edge_index)``, and gets the graph's weights if it has an argument ``edge_weight``.
+    ``layer(all rows, edge_index)``, and gets what is known of edges if it has an argument for it:
+    ``edge_weight``, ``edge_attr``, ``edge_type``.
 
     Args:
         layer: any whose result at a node follows from its row, its neighbours' rows and the edges between.
@@ -184,26 +197,21 @@ class FromPyG(Foreign):
 
 
 def _pyg_pair(layer: nn.Module, rows: Tensor, links: Links) -> Tensor:
-    out: Tensor = layer((rows, rows[: links.num_destinations]), links.pairs, **_weights(layer, rows, links))
+    told = links.told(layer, rows, _PYG_NAMES)
+    out: Tensor = layer((rows, rows[: links.num_destinations]), links.pairs, **told)
     return out
 
 
 def _pyg_square(layer: nn.Module, rows: Tensor, links: Links) -> Tensor:
-    out: Tensor = layer(rows, links.pairs, **_weights(layer, rows, links))
+    out: Tensor = layer(rows, links.pairs, **links.told(layer, rows, _PYG_NAMES))
     return out[: links.num_destinations]
-
-
-def _weights(layer: nn.Module, rows: Tensor, links: Links) -> dict[str, Tensor]:
-    if links.weight is None or "edge_weight" not in signature(layer.forward).parameters:
-        return {}
-    return {"edge_weight": links.weight.to(rows)}
 
 
 class FromDGL(Foreign):
     """A module ``module(graph, rows)`` of DGL, or one's own.
 
-    It is called with a DGL block or, where it does not take one, with a graph of all rows, and gets the
-    graph's weights if it has an argument ``edge_weight``.
+    It is called with a DGL block or, where it does not take one, with a graph of all rows, and gets what is
+    known of edges if it has an argument for it: ``edge_weight``, ``edge_feat`` (or ``efeats``), ``etypes``.
 
     Args:
         layer: any whose result at a node follows from its row, its neighbours' rows and the edges between.
@@ -234,9 +242,9 @@ class FromDGL(Foreign):
             # DGL fails in backward where there is no edge at all: a row more, and an edge that feeds it.
             rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
             ends = torch.tensor([[links.num_sources], [links.num_destinations]], device=rows.device)
-            weight = None if links.weight is None else links.weight.new_ones(1)
-            links = Links(ends, links.num_sources + 1, links.num_destinations + 1, weight)
-        return layer(self._graph(links, square=square), rows, **_weights(layer, rows, links))
+            columns = {name: column.new_ones(1, *column.shape[1:]) for name, column in links.columns.items()}
+            links = Links(ends, links.num_sources + 1, links.num_destinations + 1, columns)
+        return layer(self._graph(links, square=square), rows, **links.told(layer, rows, _DGL_NAMES))
 
     def _graph(self, links: Links, *, square: bool) -> Any:
         import dgl
@@ -255,17 +263,34 @@ class FromDGL(Foreign):
         return self._graphs[key][1]
 
 
-def _small(like: Tensor) -> tuple[Tensor, Links, Links]:
-    """Rows, all edges among them, and those that end at some."""
+def _small(like: Tensor, links: Links) -> tuple[Tensor, Links, Tensor, Links]:
+    """Rows and all edges among them; rows of some nodes and their neighbours, and the edges that end there.
+
+    Of edges as much is known as of ``links``.
+    """
     generator = torch.Generator().manual_seed(0)
     edge = torch.rand(_NODES, _NODES, generator=generator) < 0.3
+    edge[:_INNER, _NODES - _FAR :] = False
     nodes = torch.arange(_NODES)
     edge[nodes, (nodes + 1) % _NODES] = True  # some layers refuse nodes without edges
     edge[nodes, nodes] = False
     rows = torch.randn(_NODES, like.shape[1], generator=generator).to(like)
     pairs = edge.nonzero().T.flip(0).to(like.device)
-    whole = Links(pairs, _NODES, _NODES)
-    return rows, whole, Links(pairs[:, pairs[1] < _INNER], _NODES, _INNER)
+    columns = {}
+    for name, column in links.columns.items():
+        if column.is_floating_point():
+            made = torch.rand(pairs.shape[1], *column.shape[1:], generator=generator)
+            columns[name] = made.to(column)
+        else:
+            most = int(column.max()) + 1 if column.numel() else 1
+            columns[name] = torch.randint(most, (pairs.shape[1],), generator=generator).to(column)
+    whole = Links(pairs, _NODES, _NODES, columns)
+    cut = whole.picked(pairs[1] < _INNER)
+    near = torch.unique(torch.cat([torch.arange(_INNER, device=like.device), cut.pairs[0]]))
+    place = torch.empty(_NODES, dtype=torch.int64, device=like.device)
+    place[near] = torch.arange(near.numel(), device=like.device)
+    cut = replace(cut, pairs=place[cut.pairs], num_sources=near.numel(), num_destinations=_INNER)
+    return rows, whole, rows[near], cut
 
 
 @cache

@@ -37,6 +37,8 @@ class ModelSettings:
         alpha: the share of the first rows in every layer of ``gcnii`` and hop of ``appnp``.
         theta: of ``gcnii``: how fast its layers come close to the identity.
         hops: of ``appnp`` and ``sgc``.
+        bases: of ``rgcn``; None: every kind of edge has a matrix of its own.
+        edge_kinds: how many the graph has.
     """
 
     name: str = "gcn"
@@ -59,6 +61,8 @@ class ModelSettings:
     alpha: float = 0.1
     theta: float = 0.5
     hops: int = 10
+    bases: int | None = None
+    edge_kinds: int = 1
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.hidden < 1:

@@ -16,6 +16,7 @@ from gcnsys.nn.linear import Linear
 from gcnsys.nn.model import Model, all_row_wise, models
 from gcnsys.nn.norm import LayerNorm, made_norm
 from gcnsys.nn.recompute import recomputed
+from gcnsys.nn.relational import RGCNConv
 from gcnsys.nn.settings import ModelSettings
 
 
@@ -71,6 +72,9 @@ class GNN(Model):
     def hops(self, *, sparse: bool) -> list[tuple[int, int]]:
         found = []
         for number, conv in enumerate(self.convs):
+            if isinstance(conv, RGCNConv):
+                found.append((conv.in_features, conv.in_features if number else 0))
+                continue
             if not isinstance(conv, Conv | Attention):
                 return super().hops(sparse=sparse)
             projects = conv.projects_first or (number == 0 and sparse)
@@ -183,8 +187,14 @@ def _gatv2(width_in: int, width_out: int, settings: ModelSettings, bias: bool, l
     return GATv2Conv(width_in, width_out, bias=bias, **settings.attention(last=last))
 
 
+def _rgcn(width_in: int, width_out: int, settings: ModelSettings, bias: bool, last: bool) -> nn.Module:
+    kinds = max(1, settings.edge_kinds)
+    return RGCNConv(width_in, width_out, kinds, num_bases=settings.bases, bias=bias)
+
+
 models.register("gcn")(stack(_gcn))
 models.register("sage")(stack(_sage))
 models.register("gin")(stack(_gin))
 models.register("gat")(stack(_gat, elu=True))
 models.register("gatv2")(stack(_gatv2, elu=True))
+models.register("rgcn")(stack(_rgcn))

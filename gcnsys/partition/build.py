@@ -61,9 +61,10 @@ class Cutting:
 
 
 def graph_digest(graph: Graph) -> str:
-    """A digest of a graph's edges and weights."""
+    """A digest of a graph's edges and of what is known of them."""
     adjacency = graph.adjacency
-    return _digest(adjacency.indptr, adjacency.indices, adjacency.weight)
+    columns = [adjacency.columns[name] for name in sorted(adjacency.columns)]
+    return _digest(adjacency.indptr, adjacency.indices, adjacency.weight, *columns)
 
 
 def node_digest(dataset: Dataset) -> str:
@@ -73,7 +74,7 @@ def node_digest(dataset: Dataset) -> str:
         if isinstance(dataset.x, CSR)
         else (dataset.x,)
     )
-    return _digest(*x, dataset.y, *(getattr(dataset, name) for name in MASKS))
+    return _digest(*x, dataset.y, *(getattr(dataset, name) for name in MASKS), dataset.node_type)
 
 
 def _digest(*tensors: Tensor | None) -> str:
@@ -166,7 +167,7 @@ class _Writer:
         training = self.pieces.training_cut(piece, empty, empty) if self.cutting.inductive else None
         self._save(piece.rank, GRAPH, graph_arrays(part, training))
         dataset = self.dataset
-        self._save(piece.rank, NODES, node_arrays(dataset.x, dataset.y, self.masks, piece.inner_ids))
+        self._save(piece.rank, NODES, node_arrays(dataset, piece.inner_ids))
 
     def _save(self, rank: int, name: str, arrays: dict[str, Tensor]) -> None:
         relative = f"{part_folder(rank)}/{name}"
@@ -176,6 +177,7 @@ class _Writer:
     def manifest(self, spec: str, normalization: str, seconds: dict[str, float]) -> Manifest:
         dataset, graph = self.dataset, self.dataset.graph
         cut = sum(part.halo_edges for part in self.parts)
+        width, edge_kinds, node_kinds = _known(dataset)
         return Manifest(
             made_by=f"gcnsys {__version__}", dataset=dataset.name, spec=spec or dataset.name,
             graph=graph_digest(graph), nodes=node_digest(dataset), num_nodes=graph.num_nodes,
@@ -184,12 +186,24 @@ class _Writer:
             num_val=int(dataset.val_mask.sum()), num_test=int(dataset.test_mask.sum()),
             multilabel=dataset.is_multilabel, sparse_features=isinstance(dataset.x, CSR),
             weighted=graph.weight is not None, symmetric=graph.is_symmetric,
+            edge_features=width, edge_kinds=edge_kinds, node_kinds=node_kinds,
             inductive=self.cutting.inductive, normalization=normalization,
             method=self.cutting.method, objective=self.cutting.objective, balance=self.cutting.balanced,
             order=self.order, seed=self.cutting.seed, edge_cut=cut // 2 if graph.is_symmetric else cut,
             volume=sum(part.halo for part in self.parts), seconds=seconds, notes=list(dataset.notes),
             parts=self.parts, files=self.files,
         )  # fmt: skip
+
+
+def _known(dataset: Dataset) -> tuple[int, int, int]:
+    """How wide the features of edges are, and how many kinds of edges and nodes there are; 0: none said."""
+    columns = dataset.graph.adjacency.columns
+    width = columns["edge_attr"].shape[1] if "edge_attr" in columns else 0
+    edges, nodes = (
+        0 if kinds is None else int(kinds.max()) + 1 if kinds.numel() else 1
+        for kinds in (columns.get("edge_type"), dataset.node_type)
+    )
+    return width, edges, nodes
 
 
 def _no_plan(piece: Piece) -> ExchangePlan:

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gcnsys.datasets.dataset import MASKS, Dataset
 from gcnsys.errors import DamagedFileError
 from gcnsys.files import load_arrays
-from gcnsys.graph import CSR
+from gcnsys.graph import CSR, EDGE_COLUMNS
 from gcnsys.kernels import SparseRows
 from gcnsys.kernels.block import Degrees
 from gcnsys.manifest import NAME, SEAL
@@ -51,8 +52,9 @@ def exchange_arrays(plan: ExchangePlan, cut: TrainingCut | None) -> dict[str, Te
     return arrays
 
 
-def node_arrays(x: Tensor | CSR, y: Tensor, masks: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+def node_arrays(dataset: Dataset, rows: Tensor) -> dict[str, Tensor]:
     """The arrays of ``nodes.safetensors`` for the nodes ``rows`` of the whole graph."""
+    x = dataset.x
     if isinstance(x, CSR):
         taken = x.take_rows(rows)
         assert taken.weight is not None
@@ -60,11 +62,13 @@ def node_arrays(x: Tensor | CSR, y: Tensor, masks: Mapping[str, Tensor], rows: T
         arrays["x_columns"] = torch.tensor([x.num_cols])
     else:
         arrays = {"x": x[rows]}
-    return arrays | {"y": y[rows]} | {name: mask[rows] for name, mask in masks.items()}
+    arrays |= {"y": dataset.y[rows]} | {name: getattr(dataset, name)[rows] for name in MASKS}
+    return arrays if dataset.node_type is None else arrays | {"node_type": dataset.node_type[rows]}
 
 
 def _csr_arrays(name: str, csr: CSR) -> dict[str, Tensor]:
     arrays = {f"{name}_indptr": csr.indptr, f"{name}_indices": csr.indices}
+    arrays |= {f"{name}_{column}": values for column, values in csr.columns.items()}
     return arrays if csr.weight is None else arrays | {f"{name}_weight": csr.weight}
 
 
@@ -164,7 +168,8 @@ class Partitioning:
             x = SparseRows.from_csr(csr)
         else:
             x = nodes["x"]
-        return NodeData(x, nodes["y"], nodes["train_mask"], nodes["val_mask"], nodes["test_mask"])
+        masks = nodes["train_mask"], nodes["val_mask"], nodes["test_mask"]
+        return NodeData(x, nodes["y"], *masks, nodes.get("node_type"))
 
     def verify(self) -> Iterator[tuple[str, str | None]]:
         """Compare every file with its checksum; yields (file, what is wrong or None)."""
@@ -187,8 +192,9 @@ def _looks(array: Tensor) -> tuple[str, list[int]]:
 
 
 def _csr(arrays: Mapping[str, Tensor], name: str, num_cols: int) -> CSR:
+    columns = {column: arrays[f"{name}_{column}"] for column in EDGE_COLUMNS if f"{name}_{column}" in arrays}
     weight = arrays.get(f"{name}_weight")
-    return CSR(arrays[f"{name}_indptr"], arrays[f"{name}_indices"], num_cols, weight)
+    return CSR(arrays[f"{name}_indptr"], arrays[f"{name}_indices"], num_cols, weight, columns)
 
 
 def _degrees(arrays: Mapping[str, Tensor], name: str) -> Degrees:

@@ -35,6 +35,6 @@ def cut_dataset(
 def _node_data(dataset: Dataset, ids: Tensor) -> NodeData:
     x = dataset.x
     rows = SparseRows.from_csr(x.take_rows(ids)) if isinstance(x, CSR) else x[ids]
-    return NodeData(
-        rows, dataset.y[ids], dataset.train_mask[ids], dataset.val_mask[ids], dataset.test_mask[ids]
-    )
+    kinds = None if dataset.node_type is None else dataset.node_type[ids]
+    masks = dataset.train_mask[ids], dataset.val_mask[ids], dataset.test_mask[ids]
+    return NodeData(rows, dataset.y[ids], *masks, kinds)

@@ -45,6 +45,8 @@ class Manifest(Description):
         dataset: the short name of what was cut; ``spec`` what it was loaded by.
         graph: digest of the edges, so that two partitionings of one graph can be told.
         nodes: digest of features, labels and masks; partitionings made before there was one lack it.
+        edge_features: how many a graph's edges have; 0: none, or made before there were any.
+        edge_kinds, node_kinds: how many there are; 0: nothing is said of kinds.
         order: of each part's inner nodes; partitionings made before there was a choice lack it.
         edge_cut: cut edges, an undirected one counted once.
         volume: rows that cross in one full exchange: the sum of halo sizes.
@@ -70,6 +72,9 @@ class Manifest(Description):
     sparse_features: bool
     weighted: bool
     symmetric: bool
+    edge_features: int = Field(0, ge=0)
+    edge_kinds: int = Field(0, ge=0)
+    node_kinds: int = Field(0, ge=0)
     inductive: bool
     normalization: str
     method: str

@@ -65,7 +65,7 @@ def ordered(inner: CSR, order: Ordered, *, is_symmetric: bool, seed: int = 0) ->
     """
     if order == "natural" or inner.num_rows < 2:
         return torch.arange(inner.num_rows)
-    graph = Graph(CSR(inner.indptr, inner.indices, inner.num_cols), is_symmetric)
+    graph = Graph(inner.pattern, is_symmetric)
     return torch.from_numpy(_ORDERS[order](graph, seed).astype(np.int64))
 
 

@@ -146,6 +146,7 @@ class NodeData:
         x: ``[n, F]`` features.
         y: ``[n]`` int64, -1 for "no label", or ``[n, C]`` bool.
         train_mask, val_mask, test_mask: ``[n]`` bool.
+        kinds: ``[n]`` int32; None: all nodes are of one kind.
     """
 
     x: Tensor | SparseRows
@@ -153,11 +154,14 @@ class NodeData:
     train_mask: Tensor
     val_mask: Tensor
     test_mask: Tensor
+    kinds: Tensor | None = None
 
     def take(self, rows: Tensor) -> "NodeData":
         """That of the given rows, in the given order."""
         x = self.x.take_rows(rows) if isinstance(self.x, SparseRows) else self.x[rows]
-        return NodeData(x, self.y[rows], self.train_mask[rows], self.val_mask[rows], self.test_mask[rows])
+        kinds = None if self.kinds is None else self.kinds[rows]
+        masks = self.train_mask[rows], self.val_mask[rows], self.test_mask[rows]
+        return NodeData(x, self.y[rows], *masks, kinds)
 
     @property
     def scored(self) -> Tensor:

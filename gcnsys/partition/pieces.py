@@ -8,7 +8,7 @@ any P in use. An order other than the natural one reads every inner edge once mo
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -110,7 +110,7 @@ class Pieces:
         positions = torch.nonzero(self._mark).flatten()
         self._mark[positions] = False
         self._column[positions] = torch.arange(positions.numel(), dtype=self._column.dtype)
-        halo = CSR(halo.indptr, self._column[remote], positions.numel(), halo.weight)
+        halo = replace(halo, indices=self._column[remote], num_cols=positions.numel())
         owner_ends = torch.searchsorted(positions, self.starts)
         counts = tuple(owner_ends.diff().tolist())
         halo_ids = self.ids[positions]
@@ -128,7 +128,7 @@ class Pieces:
     def _reorder(self, rank: int, order: Ordered, seed: int) -> None:
         low, high = self._range(rank)
         adjacency = self.graph.adjacency
-        rows = CSR(adjacency.indptr, adjacency.indices, adjacency.num_cols).take_rows(self.ids[low:high])
+        rows = adjacency.pattern.take_rows(self.ids[low:high])
         inner = _inner(rows, *self._located(rows, low, high), low, high)
         del rows
         ids = self.ids[low:high][ordered(inner, order, is_symmetric=self.graph.is_symmetric, seed=seed)]
@@ -178,7 +178,7 @@ class Pieces:
 
 def _inner(rows: CSR, source: Tensor, is_inner: Tensor, low: int, high: int) -> CSR:
     kept = rows.keep(is_inner)
-    return CSR(kept.indptr, source[is_inner] - low, high - low, kept.weight)
+    return replace(kept, indices=source[is_inner] - low, num_cols=high - low)
 
 
 def cut(

@@ -40,7 +40,7 @@ class RunConfig(BaseModel):
     parts: int | None = Field(
         None, ge=1, description="cut into this many parts, one local rank each (default: 1)"
     )
-    model: str = Field("gcn", description="gcn, sage, gin, gat, gatv2, resgcn, gcnii, appnp or sgc")
+    model: str = Field("gcn", description="gcn, sage, gin, gat, gatv2, resgcn, gcnii, appnp, sgc or rgcn")
     method: str = Field(
         "vanilla",
         description="how boundary rows cross: vanilla (exactly), bns, pipegcn, pipegcn-f, pipegcn-g, "
@@ -89,6 +89,9 @@ class RunConfig(BaseModel):
     )
     theta: float = Field(0.5, gt=0, description="of gcnii: how fast layers come close to the identity")
     hops: int = Field(10, ge=1, description="of appnp and sgc")
+    bases: int | None = Field(
+        None, ge=1, description="of rgcn: matrices that kinds of edges share (default: one for each kind)"
+    )
     train_eps: bool = Field(False, description="let GIN learn its epsilon")
     exchange_side: ExchangeSide = Field("narrower", description="send a layer's narrower side, or its input")
     first_hop: FirstHopChoice = Field("auto", description="aggregate constant inputs once; auto: if dense")
@@ -162,8 +165,8 @@ class RunConfig(BaseModel):
         self.data_split()
         return self
 
-    def model_settings(self) -> ModelSettings:
-        """The model's share of the configuration."""
+    def model_settings(self, edge_kinds: int = 1) -> ModelSettings:
+        """The model's share of the configuration, for a graph with so many kinds of edges."""
         return ModelSettings(
             name=self.model, layers=self.layers, hidden=self.hidden, linear_layers=self.linear_layers,
             dropout=self.dropout, norm=self.norm, residual=self.residual, gcn_norm=self.gcn_norm,
@@ -171,7 +174,7 @@ class RunConfig(BaseModel):
             recompute=self.recompute, activation=self.activation, heads=self.heads,
             out_heads=self.out_heads, attention_dropout=self.attention_dropout,
             aggregation=self.aggregation, temperature=self.temperature, alpha=self.alpha, theta=self.theta,
-            hops=self.hops,
+            hops=self.hops, bases=self.bases, edge_kinds=edge_kinds,
         )  # fmt: skip
 
     @property

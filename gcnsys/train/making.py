@@ -34,8 +34,9 @@ def make_trainer(
         part = partitioning.part(comm.rank, checked=True)
         if model is None:
             model = build_model(
-                config.model_settings(), manifest.num_features, manifest.num_classes, seed=config.seed
-            )
+                config.model_settings(manifest.edge_kinds), manifest.num_features, manifest.num_classes,
+                seed=config.seed,
+            )  # fmt: skip
         model = model.to(placement.device, dtype)
     training, evaluation = views(
         part, model, comm, choice=config.first_hop, prune=config.prune,

@@ -85,6 +85,7 @@ def summarized(
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
         **{part: getattr(config, part) for part in EXCHANGE if getattr(config, part) is not None},
         "num_features": manifest.num_features, "num_classes": manifest.num_classes,
+        "edge_kinds": manifest.edge_kinds,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
         "first_hop": "on" if isinstance(trainer.training.inputs, FirstHop) else "off",
         "rows_computed_per_layer": rows,

@@ -28,6 +28,7 @@ class TrainedRun:
         config: it was asked for.
         num_features: its model reads.
         num_classes: its model tells apart.
+        edge_kinds: of the graph it was trained on.
         state: the model's weights.
     """
 
@@ -35,6 +36,7 @@ class TrainedRun:
     config: RunConfig
     num_features: int
     num_classes: int
+    edge_kinds: int
     state: dict[str, Tensor]
 
     @classmethod
@@ -57,7 +59,8 @@ class TrainedRun:
         summary = _summary(folder / SUMMARY)
         path = folder / f"{which}.safetensors"
         state = load_arrays(path, name=str(path))
-        return cls(folder, config, summary["num_features"], summary["num_classes"], state)
+        width, classes, kinds = (summary[name] for name in ("num_features", "num_classes", "edge_kinds"))
+        return cls(folder, config, width, classes, kinds, state)
 
     def model(self) -> Model:
         """The model with its weights, in evaluation mode.
@@ -65,7 +68,8 @@ class TrainedRun:
         Raises:
             DamagedFileError: the weights are not those of the model that was configured.
         """
-        model = build_model(self.config.model_settings(), self.num_features, self.num_classes, seed=0)
+        settings = self.config.model_settings(self.edge_kinds)
+        model = build_model(settings, self.num_features, self.num_classes, seed=0)
         model.to(getattr(torch, self.config.dtype))
         try:
             model.load_state_dict(self.state)
@@ -81,7 +85,7 @@ class TrainedRun:
 def _summary(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-        sizes = [found["num_features"], found["num_classes"]]
+        sizes = [found["num_features"], found["num_classes"], found["edge_kinds"] + 1]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(f"{path}: does not say how wide the model is; train it again") from error
     if not all(isinstance(size, int) and size > 0 for size in sizes):

@@ -247,6 +247,9 @@ class _Maker:
             nodes: of all rows that the first block reads, and perhaps more.
             inputs: None: made from the features of ``nodes``.
         """
+        if nodes.kinds is not None:
+            for block in blocks:
+                block.input_kinds = nodes.kinds[: block.input_ids.numel()].to(self.device)
         if inputs is None:
             inputs = self._inputs(blocks, nodes.x.to(self.dtype).to(self.device))
         last = blocks[-1].output_ids.numel()
