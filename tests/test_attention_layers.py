@@ -75,6 +75,21 @@ def test_gat_is_that_of_dgl(num_parts):
     ours(make, graph, x, num_parts).assert_equals(exact)
 
 
+@PARTS
+def test_gatv2_is_that_of_dgl(num_parts):
+    layers = needed("dgl.nn.pytorch")
+    graph, x = graph_of(), normal(0, NODES, 7)
+    their_graph, _ = dgl_graph(graph, loops_added=True)
+
+    def make():
+        return layer_of(7, 3, 2, False, kind=GATv2Conv, bias=False)
+
+    names = {"fc_src.weight": "neighbours.weight", "fc_dst.weight": "own.weight", "attn": "vector"}
+    their_layer = layers.GATv2Conv(7, 3, 2, bias=False)
+    exact = theirs(their_layer, make, names, x, lambda layer, x: layer(their_graph, x).flatten(1))
+    ours(make, graph, x, num_parts).assert_equals(exact)
+
+
 @pytest.mark.parametrize("kind", [GATConv, GATv2Conv])
 @pytest.mark.parametrize("schedule", ["sync", "overlap"])
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
