@@ -99,6 +99,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "largest_degree": int(degree.max()), "features": dataset.num_features,
         "features_stored": "dense" if filled is None else f"sparse, {filled:.2%} filled",
         "classes": dataset.num_classes, "multilabel": dataset.is_multilabel,
+        "regression": dataset.is_regression,
         "train": int(dataset.train_mask.sum()), "val": int(dataset.val_mask.sum()),
         "test": int(dataset.test_mask.sum()), "notes": list(dataset.notes),
     }  # fmt: skip

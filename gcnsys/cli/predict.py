@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gcnsys.cli.output import Output
-from gcnsys.errors import InputError
+from gcnsys.errors import InputError, known_to_all
 from gcnsys.runtime import joined
 from gcnsys.runtime.launch import launch
 from gcnsys.runtime.process import launched_by_torchrun
@@ -28,7 +28,10 @@ def add(subparsers: Any) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("scores.npy"), help="(default: scores.npy)")
     parser.add_argument(
-        "--kind", choices=get_args(Kind), default="logits", help="what to write (default: logits)"
+        "--kind",
+        choices=get_args(Kind),
+        default="logits",
+        help="what to write; of regression, logits are the numbers (default: logits)",
     )
     parser.add_argument(
         "--weights", choices=get_args(Which), default="best",
@@ -86,6 +89,11 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
             run = TrainedRun.open(options.trained, options.weights)
             config = _configured(options, run)
         partitioning = shared_partitioning(config, comm)
+        if partitioning.manifest.regression and options.kind != "logits":
+            raise known_to_all(
+                f"--kind {options.kind}: the model tells numbers, which have no classes; use logits",
+                InputError,
+            )
         prepare_process(config)
         comm.timeout = config.timeout
         ids, logits = predictions(run, partitioning, comm, placement)

@@ -240,7 +240,7 @@ def _may_overwrite(options: argparse.Namespace, path: Path) -> bool:
 
 
 def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str, Any]:
-    said = "micro-F1" if summary.get("multilabel") else "accuracy"
+    said = "R²" if summary.get("regression") else "micro-F1" if summary.get("multilabel") else "accuracy"
     seconds = {
         name: summary[f"{name}_seconds_median"] * 1e3 for name in ("epoch", "compute", "comm", "reduce")
     }

@@ -58,7 +58,8 @@ class Dataset:
         name: for people; also picks published defaults.
         graph: N nodes.
         x: ``[N, F]`` float32, dense, or CSR with its values as weights.
-        y: ``[N]`` int64 with -1 for "no label", or ``[N, C]`` bool for multilabel targets.
+        y: ``[N]`` int64 with -1 for "no label", ``[N, C]`` bool for multilabel targets, or ``[N, C]`` float32
+            for regression, NaN where there is no target.
         num_classes: C.
         train_mask, val_mask, test_mask: ``[N]`` bool, disjoint; only labelled nodes.
         notes: what a person should know about how this came to be.
@@ -82,7 +83,11 @@ class Dataset:
 
     @property
     def is_multilabel(self) -> bool:
-        return self.y.ndim == 2
+        return self.y.ndim == 2 and self.y.dtype == torch.bool
+
+    @property
+    def is_regression(self) -> bool:
+        return self.y.is_floating_point()
 
     def noted(self, note: str, **changes: Any) -> "Dataset":
         """A changed copy that says what was changed."""
@@ -128,7 +133,7 @@ class Dataset:
             notes.append(f"{pairs.shape[1] - graph.num_edges:,} duplicate edges were {action}")
         if graph.num_edges == 0:
             notes.append("the graph has no edges")
-        labelled = torch.ones(num_nodes, dtype=torch.bool) if y.ndim == 2 else y >= 0
+        labelled = _labelled(y)
         masks = _masks(arrays, labelled, num_nodes)
         if masks is None:
             split = split or Split()
@@ -158,7 +163,8 @@ class Dataset:
             arrays["x_shape"] = np.array([self.x.num_rows, self.x.num_cols])
         else:
             arrays["x"] = self.x.numpy()
-        arrays["y"] = self.y.numpy().astype(np.uint8) if self.is_multilabel else self.y.numpy()
+        name = "target" if self.is_regression else "y"
+        arrays[name] = self.y.numpy().astype(np.uint8) if self.is_multilabel else self.y.numpy()
         for mask in MASKS:
             arrays[mask] = getattr(self, mask).numpy()
         arrays["is_symmetric"] = np.array(self.graph.is_symmetric)
@@ -209,7 +215,35 @@ class _Named(Mapping[str, Any]):
         return bool(value)
 
 
+def _targets(arrays: _Named) -> tuple[Tensor, int]:
+    """Numbers to tell, ``[N, T]`` float32; a node without one has NaN everywhere."""
+    if "y" in arrays:
+        raise InputError(f"{arrays.owner}: there are both y (classes) and target (numbers); keep one of them")
+    target = arrays.tensor("target")
+    target = target[:, None] if target.ndim == 1 else target
+    if target.ndim != 2 or target.shape[1] == 0:
+        raise InputError(f"{arrays.owner}: target must have shape [N] or [N, T], got {list(target.shape)}")
+    target = target.to(torch.float32)
+    if bool(target.isinf().any()):
+        node = int(torch.nonzero(target.isinf())[0, 0])
+        raise InputError(
+            f"{arrays.owner}: target of node {node} is infinite; replace it, or leave NaN for none"
+        )
+    if bool(target.isnan().all()):
+        raise InputError(f"{arrays.owner}: no node has a target; it is NaN everywhere")
+    target = torch.where(target.isnan().any(1, keepdim=True), torch.nan, target)
+    return target, target.shape[1]
+
+
+def _labelled(y: Tensor) -> Tensor:
+    if y.is_floating_point():
+        return ~y[:, 0].isnan()
+    return torch.ones(y.shape[0], dtype=torch.bool) if y.ndim == 2 else y >= 0
+
+
 def _labels(arrays: _Named) -> tuple[Tensor, int]:
+    if "target" in arrays:
+        return _targets(arrays)
     y = arrays.tensor("y")
     if y.ndim == 2:
         if y.shape[1] == 0:

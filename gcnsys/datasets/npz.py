@@ -17,7 +17,7 @@ from gcnsys.files import move_into_place, new_folder
 NAMES = (
     "edge_index", "edge_weight", "edge_attr", "edge_type", "node_type", "is_symmetric",
     "x", "x_indptr", "x_indices", "x_data", "x_shape",
-    "y", "train_mask", "val_mask", "test_mask",
+    "y", "target", "train_mask", "val_mask", "test_mask",
 )  # fmt: skip
 
 _ODD = (ValueError, MemoryError, OverflowError, RecursionError, SyntaxError, tokenize.TokenError)

@@ -50,6 +50,7 @@ class Manifest(Description):
         order: of each part's inner nodes; partitionings made before there was a choice lack it.
         edge_cut: cut edges, an undirected one counted once.
         volume: rows that cross in one full exchange: the sum of halo sizes.
+        regression: nodes have numbers instead of classes; ``num_classes`` says how many.
         notes: what was done to the data on the way.
     """
 
@@ -69,6 +70,7 @@ class Manifest(Description):
     num_val: int
     num_test: int
     multilabel: bool
+    regression: bool = False
     sparse_features: bool
     weighted: bool
     symmetric: bool

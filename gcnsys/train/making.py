@@ -7,7 +7,7 @@ from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
 from gcnsys.train.config import RunConfig
 from gcnsys.train.optimizer import make_optimizer, make_scheduler
-from gcnsys.train.task import Task
+from gcnsys.train.task import Task, task_of
 from gcnsys.train.trainer import Trainer
 from gcnsys.train.view import views
 
@@ -44,6 +44,6 @@ def make_trainer(
     )  # fmt: skip
     optimizer = make_optimizer(model, config)
     return Trainer(
-        model, training, evaluation, task or Task(manifest.multilabel), optimizer, comm,
+        model, training, evaluation, task or task_of(manifest), optimizer, comm,
         seed=config.seed, scheduler=make_scheduler(optimizer, config),
     )  # fmt: skip

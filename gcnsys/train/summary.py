@@ -87,6 +87,7 @@ def summarized(
         "num_features": manifest.num_features, "num_classes": manifest.num_classes,
         "edge_kinds": manifest.edge_kinds,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
+        "regression": manifest.regression,
         "first_hop": "on" if isinstance(trainer.training.inputs, FirstHop) else "off",
         "rows_computed_per_layer": rows,
         "rows_per_layer": {
