@@ -7,4 +7,5 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 ruff check
 ruff format --check
 mypy
-exec python -m pytest -n "$(nproc)" --dist loadgroup "$@"
+# nproc would count one thread of OpenMP as one core.
+exec python -m pytest -n "$(env -u OMP_NUM_THREADS nproc)" --dist loadgroup "$@"
