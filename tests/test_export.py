@@ -13,6 +13,7 @@ from small import NUM_CLASSES, NUM_FEATURES, assigned, small, trained_model
 from gcnsys.cli.main import run
 from gcnsys.errors import InputError
 from gcnsys.files import save_arrays
+from gcnsys.graph import Graph
 from gcnsys.kernels import LocalBlock
 from gcnsys.nn import ModelSettings, build_model
 from gcnsys.nn.export import exported
@@ -54,6 +55,23 @@ def test_it_gives_the_same_logits(tmp_path, name, shape, library):
         given = (dgl_graph(graph, loops_added=False)[0], x)
     found = theirs(*given).detach()
     assert float((mine - found).abs().max() / mine.abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("bases", [None, 2])
+def test_rgcn_takes_the_kinds_of_edges_along(tmp_path, bases):
+    needed("torch_geometric.nn")
+    generator = torch.Generator().manual_seed(0)
+    pairs = torch.randint(NODES, (2, 150), generator=generator)
+    columns = {"edge_type": torch.randint(3, (150,), generator=generator)}
+    graph, x = Graph.from_edge_index(pairs, num_nodes=NODES, columns=columns), normal(0, NODES, 7)
+    settings = ModelSettings("rgcn", 3, 8, residual=True, norm="layer", bases=bases, edge_kinds=3)
+    model = filled(build_model(settings, 7, 4, seed=0)).eval()
+    mine = model([LocalBlock.from_graph(graph)] * 3, x).detach()
+    theirs = loaded(tmp_path / "exported", exported(model, "pyg"))
+    found = theirs(x, graph.edge_index().long(), graph.adjacency.columns["edge_type"].long()).detach()
+    assert float((mine - found).abs().max() / mine.abs().max()) < 1e-12
+    with pytest.raises(InputError, match="RGCNConv has no counterpart in dgl"):
+        exported(model, "dgl")
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 3])

@@ -16,6 +16,7 @@ from gcnsys.nn.conv import GCNConv, GINConv, SAGEConv
 from gcnsys.nn.linear import Linear
 from gcnsys.nn.model import Model
 from gcnsys.nn.norm import BatchNorm
+from gcnsys.nn.relational import RGCNConv
 from gcnsys.nn.stack import GNN
 
 Library = Literal["pyg", "dgl"]
@@ -118,6 +119,18 @@ def _pyg_gin(conv: GINConv) -> Layer:
     return Layer(f"GINConv({made}, train_eps=True)", {"eps": conv.eps, **inner}, takes=("GINConv",))
 
 
+def _pyg_rgcn(conv: RGCNConv) -> Layer:
+    bases = None if conv.shares is None else conv.bases.shape[0]
+    made = (
+        f"RGCNConv({conv.in_features}, {conv.out_width}, {conv.num_kinds}, num_bases={bases}, "
+        f"bias={conv.own.bias is not None})"
+    )
+    state = {"weight": conv.bases, "root": conv.own.weight.t(), **_biased("bias", conv.own.bias)}
+    if conv.shares is not None:
+        state["comp"] = conv.shares
+    return Layer(made, state, takes=("RGCNConv",))
+
+
 def _pyg_attention(conv: Attention, name: str, state: dict[str, Tensor]) -> Layer:
     made = (
         f"{name}({conv.in_features}, {conv.features}, heads={conv.heads}, concat={not conv.average}, "
@@ -195,6 +208,7 @@ def _dgl_gatv2(conv: GATv2Conv) -> Layer:
 _CONVERTERS: dict[str, dict[type, Callable[..., Layer]]] = {
     "pyg": {
         GCNConv: _pyg_gcn, SAGEConv: _pyg_sage, GINConv: _pyg_gin, GATConv: _pyg_gat, GATv2Conv: _pyg_gatv2,
+        RGCNConv: _pyg_rgcn,
     },
     "dgl": {
         GCNConv: _dgl_gcn, SAGEConv: _dgl_sage, GINConv: _dgl_gin, GATConv: _dgl_gat, GATv2Conv: _dgl_gatv2,
@@ -269,6 +283,10 @@ def _source(
     names = sorted({name for layer in convs for name in layer.takes})
     loops = any(layer.loops for layer in convs)
     pyg = library == "pyg"
+    arguments = "x, edge_index" if pyg else "graph, x"
+    takes = "features [N, F] and pairs (source, destination) [2, E]" if pyg else "a graph and features [N, F]"
+    if any(isinstance(conv, RGCNConv) for conv in model.convs):
+        arguments, takes = f"{arguments}, edge_type", f"{takes}, kinds of edges [E],"
     imports = f"from torch_geometric.nn import {', '.join(names)}"
     if not pyg:
         imports = f"import dgl\nfrom dgl.nn.pytorch import {', '.join(names)}"
@@ -281,17 +299,16 @@ def _source(
         residual = (
             "            x = x if came is None or came.shape != x.shape else x + came\n            came = x\n"
         )
-    takes = "features [N, F] and pairs (source, destination) [2, E]" if pyg else "a graph and features [N, F]"
     loops_made = "        graph = dgl.add_self_loop(dgl.remove_self_loop(graph))\n"
     return _SOURCE.format(
         name="PyG" if pyg else "DGL", imports=imports, classes=_num_classes(model),
         more="" if pyg or not loops else ", undirected",
-        arguments="x, edge_index" if pyg else "graph, x",
+        arguments=arguments,
         takes=takes, dtype=next(model.parameters()).dtype,
         convs=",\n            ".join(layer.made for layer in convs),
         norms=", ".join(layer.made for layer in norms), linears=", ".join(layer.made for layer in linears),
         prepared=loops_made if loops and not pyg else "",
-        last=len(convs) + len(linears) - 1, call="x, edge_index" if pyg else "graph, x", after=changed,
+        last=len(convs) + len(linears) - 1, call=arguments, after=changed,
         activation="nn.functional.elu" if model.elu else "relu", residual=residual,
     )  # fmt: skip
 
@@ -300,5 +317,5 @@ def _num_classes(model: GNN) -> int:
     last = [*model.convs, *model.linears][-1]
     if isinstance(last, Linear):
         return last.weight.shape[0]
-    assert isinstance(last, GCNConv | SAGEConv | GINConv | Attention)
+    assert isinstance(last, GCNConv | SAGEConv | GINConv | Attention | RGCNConv)
     return last.features if isinstance(last, Attention) and last.average else last.out_width

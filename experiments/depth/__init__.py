@@ -1,0 +1,1 @@
+"""What a further layer of a deep model costs in memory."""
