@@ -131,7 +131,10 @@ def added(results: Record, new: Record) -> Record:
     """A record with some of its runs measured anew, or with further ones."""
     runs = {name: {**record, "machine": new["machine"]} for name, record in new["runs"].items()}
     kept = [claim for claim in results["claims"] if claim["text"].partition(":")[0] not in runs]
-    return {**results, "runs": {**results["runs"], **runs}, "claims": [*kept, *new["claims"]]}
+    runs = {**results["runs"], **runs}
+    order = [experiment.run for experiment in EXPERIMENTS]
+    claims = sorted([*kept, *new["claims"]], key=lambda claim: order.index(claim["text"].partition(":")[0]))
+    return {**results, "runs": {name: runs[name] for name in order if name in runs}, "claims": claims}
 
 
 def on_record() -> Record:
