@@ -105,6 +105,11 @@ def model_for(recipe: Recipe, *, hidden: int, side: str = "narrower", recompute:
         recipe.model, recipe.layers, hidden, recipe.linear_layers, recipe.dropout, recipe.norm,
         recipe.residual, recipe.gcn_norm, recipe.train_eps, side, recompute, heads=2, out_heads=3,
     )  # fmt: skip
+    return perturbed(settings)
+
+
+def perturbed(settings: ModelSettings) -> Model:
+    """A float32 model no weight of which is 0."""
     model = build_model(settings, NUM_FEATURES, NUM_CLASSES, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

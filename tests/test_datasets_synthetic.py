@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcnsys.datasets import load, synthetic, tiles
-from gcnsys.datasets.dataset import MASKS
+from gcnsys.datasets.arrays import MASKS
 from gcnsys.datasets.npz import read_npy
 from gcnsys.errors import InputError
 

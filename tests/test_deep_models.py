@@ -7,7 +7,7 @@ import pytest
 import torch
 from layers import NODES, PARTS, dgl_graph, graph_of, needed, normal, ours, theirs
 from oracle import Outcome
-from small import NUM_CLASSES, NUM_FEATURES, assigned, deviations, small, trained_model
+from small import NUM_CLASSES, NUM_FEATURES, assigned, deviations, perturbed, small, trained_model
 from torch import nn
 from torch.nn import functional as F
 
@@ -31,16 +31,6 @@ CASES = {
     "appnp": ModelSettings("appnp", 2, HIDDEN, dropout=0.0, hops=5, alpha=0.3),
     "sgc": ModelSettings("sgc", dropout=0.0, hops=3),
 }
-
-
-def perturbed(settings):
-    """A model no weight of which is 0."""
-    model = build_model(settings, NUM_FEATURES, NUM_CLASSES, seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for value in model.parameters():
-            value += 0.1 * torch.randn(value.shape, generator=generator)
-    return model
 
 
 class TheirNet(nn.Module):

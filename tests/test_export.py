@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from layers import NODES, dgl_graph, filled, graph_of, needed, normal
-from small import NUM_CLASSES, NUM_FEATURES, assigned, small, trained_model
+from small import assigned, perturbed, small, trained_model
 
 from gcnsys.cli.main import run
 from gcnsys.errors import InputError
@@ -84,16 +84,8 @@ def test_twenty_steps_of_training_are_those_of_the_other_library(tmp_path, name,
     norm = "batch" if name in ("sage", "gatv2") else "layer"
     settings = ModelSettings(name, 3, 6, dropout=0.0, heads=2, norm=norm, train_eps=True)
 
-    def make():
-        model = build_model(settings, NUM_FEATURES, NUM_CLASSES, seed=1)
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for value in model.parameters():
-                value += 0.1 * torch.randn(value.shape, generator=generator)
-        return model
-
     made = small("undirected" if name in ("gcn", "gat", "gatv2") else "directed")
-    data, model = made.dataset, make().double()
+    data, model = made.dataset, perturbed(settings).double()
     theirs = loaded(tmp_path / "exported", exported(model, library)).train()
     given = (made.x.double(), data.graph.edge_index().long())
     if library == "dgl":
@@ -107,7 +99,9 @@ def test_twenty_steps_of_training_are_those_of_the_other_library(tmp_path, name,
         losses.append(loss.item())
         optimizer.step()
     logits = theirs.eval()(*given).detach()
-    mine = trained_model(make, made, assigned(made, "random", num_parts), num_parts, epochs=STEPS)
+    mine = trained_model(
+        lambda: perturbed(settings), made, assigned(made, "random", num_parts), num_parts, epochs=STEPS
+    )
     there = ~mine.logits.isnan().any(1)
     assert float((mine.losses - torch.tensor(losses, dtype=torch.float64)).abs().max()) < 1e-9
     assert float((mine.logits - logits)[there].abs().max() / logits.abs().max()) < 1e-9

@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from gcnsys.cli.options import add_trained
 from gcnsys.cli.output import Output
 from gcnsys.files import new_folder, save_arrays, write
 from gcnsys.nn.export import Library, exported
-from gcnsys.train.trained import TrainedRun, Which
+from gcnsys.train.trained import TrainedRun
 
 MODULE, WEIGHTS = "model.py", "weights.safetensors"
 
@@ -18,15 +19,11 @@ def add(subparsers: Any) -> None:
         "export", help="write a trained model as plain PyG or DGL",
         epilog="example: gcnsys export runs/mine --to pyg --out exported",
     )  # fmt: skip
-    parser.add_argument("trained", metavar="RUN", type=Path, help="the folder of a finished run")
+    add_trained(parser)
     parser.add_argument("--to", choices=get_args(Library), default="pyg", help="(default: pyg)")
     parser.add_argument(
         "--out", type=Path, default=Path("exported"),
         help=f"a folder for {MODULE}, which needs no gcnsys, and {WEIGHTS} (default: exported)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--weights", choices=get_args(Which), default="best",
-        help="of the epoch that validation liked best, or of the last one (default: best)",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if there is one")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -3,11 +3,13 @@
 import argparse
 import types
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from gcnsys.train import RunConfig
+from gcnsys.train.trained import Which
 
 
 def add_fields(group: argparse._ArgumentGroup, names: Iterable[str], **renamed: str) -> None:
@@ -35,6 +37,15 @@ def add_fields(group: argparse._ArgumentGroup, names: Iterable[str], **renamed: 
             choices = list(get_args(kind)) if get_origin(kind) is Literal else None
             metavar = "{" + ",".join(choices) + "}" if choices else name.upper().split("_")[-1]
             group.add_argument(flag, metavar=metavar, **options)
+
+
+def add_trained(parser: argparse.ArgumentParser) -> None:
+    """Add what names a trained model: a run's folder, and which of its weights."""
+    parser.add_argument("trained", metavar="RUN", type=Path, help="the folder of a finished run")
+    parser.add_argument(
+        "--weights", choices=get_args(Which), default="best",
+        help="of the epoch that validation liked best, or of the last one (default: best)",
+    )  # fmt: skip
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Any]:

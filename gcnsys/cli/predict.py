@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from gcnsys.cli.options import add_trained
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError, known_to_all
 from gcnsys.runtime import joined
@@ -13,7 +14,7 @@ from gcnsys.train import RunConfig
 from gcnsys.train.predict import Kind, as_kind, predictions, write_rows
 from gcnsys.train.run import prepare_process
 from gcnsys.train.source import find_partitioning, is_partitioning, shared_partitioning
-from gcnsys.train.trained import TrainedRun, Which
+from gcnsys.train.trained import TrainedRun
 
 
 def add(subparsers: Any) -> None:
@@ -22,20 +23,14 @@ def add(subparsers: Any) -> None:
         "predict", help="use a trained model on all nodes of a graph",
         epilog="example: gcnsys predict runs/mine npz:mine.npz --out scores.npy --parts 4",
     )  # fmt: skip
-    parser.add_argument("trained", metavar="RUN", type=Path, help="the folder of a finished run")
+    add_trained(parser)
     parser.add_argument(
         "data", metavar="DATA", nargs="?", help="a partitioning's folder or a dataset (default: the run's)"
     )
     parser.add_argument("--out", type=Path, default=Path("scores.npy"), help="(default: scores.npy)")
     parser.add_argument(
-        "--kind",
-        choices=get_args(Kind),
-        default="logits",
+        "--kind", choices=get_args(Kind), default="logits",
         help="what to write; of regression, logits are the numbers (default: logits)",
-    )
-    parser.add_argument(
-        "--weights", choices=get_args(Which), default="best",
-        help="of the epoch that validation liked best, or of the last one (default: best)",
     )  # fmt: skip
     parser.add_argument(
         "--parts", type=int, help="cut into this many parts, one local rank each (default: 1)"

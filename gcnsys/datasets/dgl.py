@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gcnsys.datasets.dataset import MASKS
+from gcnsys.datasets.arrays import MASKS
 from gcnsys.datasets.foreign import data_root, foreign_code, labels
 from gcnsys.errors import InputError
 from gcnsys.registry import require, unknown

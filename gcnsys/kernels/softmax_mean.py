@@ -45,7 +45,7 @@ def softmax_mean(edges: Edges, x: Tensor, temperature: Tensor, *, absent: Tensor
     check("x", x, edges.csr.num_cols, x.dtype, edges)
     wide = x.to(summed(x.dtype))
     temperature = temperature.to(wide).reshape(())
-    top, span = _extent(wide * temperature, absent)
+    top, span = _extent(wide, temperature, absent)
     if span <= SPAN[wide.dtype]:
         out: Tensor = _SoftmaxMean.apply(wide, temperature, edges, top, absent)
     else:
@@ -54,14 +54,14 @@ def softmax_mean(edges: Edges, x: Tensor, temperature: Tensor, *, absent: Tensor
 
 
 @torch.no_grad()
-def _extent(logits: Tensor, absent: Tensor | None) -> tuple[Tensor, float]:
+def _extent(x: Tensor, temperature: Tensor, absent: Tensor | None) -> tuple[Tensor, float]:
     """The greatest logit of each feature, and the widest span of one."""
-    there = logits if absent is None else logits[~absent]
+    there = x if absent is None else x[~absent]
     if not there.numel():
-        return logits.new_zeros(logits.shape[1]), 0.0
-    top = there.amax(0)
-    span = float((top - there.amin(0)).max())
-    return top, span if span == span else 0.0  # rows that are not numbers stay so in the sums
+        return x.new_zeros(x.shape[1]), 0.0
+    ends = torch.stack(torch.aminmax(there, dim=0)) * temperature
+    span = float((ends[1] - ends[0]).abs().max())
+    return ends.amax(0), span if span == span else 0.0  # rows that are not numbers stay so in the sums
 
 
 class _SoftmaxMean(torch.autograd.Function):

@@ -4,12 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-import torch
 from torch import Tensor, nn
 
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block
-from gcnsys.nn.norm import over_ranks
+from gcnsys.nn.norm import over_ranks, track
 from gcnsys.nn.recompute import recomputing
 
 _block: ContextVar[Block | None] = ContextVar("block", default=None)
@@ -64,13 +63,12 @@ class SharedBatchNorm(nn.BatchNorm1d):
             )
         mean, centred, variance, count = over_ranks(x[:rows], block)
         if self.training and self.running_mean is not None and not recomputing():
-            self._track(mean, variance, count)
+            self._take_in(mean, variance, count)
         centred = centred if x.shape[0] == rows else x - mean
         out = centred * (variance + self.eps).rsqrt()
         return out if self.weight is None else out * self.weight + self.bias
 
-    @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+    def _take_in(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         momentum = self.momentum
@@ -79,5 +77,4 @@ class SharedBatchNorm(nn.BatchNorm1d):
             if momentum is None:
                 momentum = 1 / float(self.num_batches_tracked)
         assert momentum is not None
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), momentum)
+        track(self.running_mean, self.running_var, mean, variance, count, momentum)

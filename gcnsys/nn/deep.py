@@ -48,12 +48,12 @@ class Deep(Model):
         return self.encoder
 
     def hops(self, *, sparse: bool) -> list[tuple[int, int]]:
-        return [(self.encoder.weight.shape[0],) * 2] * self.num_blocks
+        return [(self.encoder.out_width,) * 2] * self.num_blocks
 
     @property
     def held(self) -> int:
         # The rows between layers, and unless they are computed again, about five more in each.
-        width, classes = self.encoder.weight.shape[0], self.output.weight.shape[0]
+        width, classes = self.encoder.out_width, self.output.out_width
         return (1 if self.recompute else 6) * width * self.num_blocks + 3 * classes
 
     def _kept(self, layer: Callable[..., Tensor], *inputs: object) -> Tensor:

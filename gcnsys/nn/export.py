@@ -315,7 +315,5 @@ def _source(
 
 def _num_classes(model: GNN) -> int:
     last = [*model.convs, *model.linears][-1]
-    if isinstance(last, Linear):
-        return last.weight.shape[0]
-    assert isinstance(last, GCNConv | SAGEConv | GINConv | Attention | RGCNConv)
+    assert isinstance(last, GCNConv | SAGEConv | GINConv | Attention | RGCNConv | Linear)
     return last.features if isinstance(last, Attention) and last.average else last.out_width

@@ -106,7 +106,7 @@ class Foreign(nn.Module, ABC):
 
     @property
     def row_wise(self) -> bool:
-        return not any(getattr(module, "row_wise", True) is False for module in self.layer.modules())
+        return all(getattr(module, "row_wise", True) for module in self.layer.modules())
 
     @abstractmethod
     def ways(self) -> list[Way]:

@@ -12,6 +12,7 @@ from gcnsys.errors import InputError
 from gcnsys.kernels import Block, softmax_mean
 from gcnsys.kernels.backend import summed
 from gcnsys.nn.linear import Linear
+from gcnsys.nn.model import all_row_wise
 from gcnsys.nn.norm import Norm, made_norm
 from gcnsys.nn.settings import Aggregation
 
@@ -63,7 +64,7 @@ class GENConv(nn.Module):
 
     @property
     def row_wise(self) -> bool:
-        return all(getattr(norm, "row_wise", False) for norm in self.norms)
+        return all_row_wise(list(self.norms))
 
     def forward(self, block: Block, x: Tensor) -> Tensor:
         own = block.own(x)

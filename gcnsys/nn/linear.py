@@ -36,6 +36,10 @@ class Linear(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    @property
+    def out_width(self) -> int:
+        return self.weight.shape[0]
+
     def project(self, x: Tensor | Factored) -> Tensor:
         """The product alone, without the bias."""
         return x @ self.weight.t().to(x.dtype) if isinstance(x, Tensor) else x.times(self.weight.t())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block
 from gcnsys.nn.dropout import Inputs
-from gcnsys.nn.first_hop import FirstHop
+from gcnsys.nn.first_hop import FirstHop, first_hop
 from gcnsys.nn.settings import ModelSettings
 from gcnsys.registry import Registry
 
@@ -58,7 +58,11 @@ class Model(nn.Module, ABC):
 
     def precompute(self, blocks: Sequence[Block], x: Tensor) -> FirstHop:
         """The inputs with :attr:`ready_hops` aggregations done: ``[S, F]`` -> ``[D, F]``; collective."""
-        raise NotImplementedError
+        assert self.aggregation is not None
+        found = first_hop(blocks[0], self.aggregation, x, needs_own=self.needs_own)
+        for block in blocks[1 : self.ready_hops]:
+            found = first_hop(block, self.aggregation, found.neighbours, needs_own=False)
+        return found
 
     @property
     def needs_own(self) -> bool:

@@ -67,13 +67,8 @@ class BatchNorm(nn.Module):
             return self._scaled(x - self.running_mean, self.running_var)
         mean, centred, variance, count = over_ranks(x, block)
         if not recomputing():
-            self._track(mean, variance, count)
+            track(self.running_mean, self.running_var, mean, variance, count, self.momentum)
         return self._scaled(centred, variance)
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
 
     def _scaled(self, centred: Tensor, variance: Tensor) -> Tensor:
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
@@ -85,6 +80,15 @@ def over_ranks(x: Tensor, block: Block) -> tuple[Tensor, Tensor, Tensor, Tensor]
     mean = block.total(x.sum(0)) / count
     centred = x - mean
     return mean, centred, block.total(centred.square().sum(0)) / count, count
+
+
+@torch.no_grad()
+def track(
+    running_mean: Tensor, running_var: Tensor, mean: Tensor, variance: Tensor, count: Tensor, momentum: float
+) -> None:
+    """Take a batch of so many rows into running statistics, whose variance is the unbiased one."""
+    running_mean.lerp_(mean, momentum)
+    running_var.lerp_(variance * count / (count - 1).clamp(min=1), momentum)
 
 
 def made_norm(name: Norm, width: int) -> LayerNorm | BatchNorm | None:

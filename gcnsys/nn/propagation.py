@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gcnsys.kernels import Block, DroppedRows, SparseRows, activation
 from gcnsys.kernels.block import Norm as GCNNorm
 from gcnsys.nn.dropout import Inputs, KeyedDropout
-from gcnsys.nn.first_hop import FirstHop, first_hop
+from gcnsys.nn.first_hop import FirstHop
 from gcnsys.nn.linear import Linear
 from gcnsys.nn.model import Model, all_row_wise, models
 from gcnsys.nn.settings import ModelSettings
@@ -54,7 +54,7 @@ class APPNP(Model):
     def hops(self, *, sparse: bool) -> list[tuple[int, int]]:
         last = self.linears[-1]
         assert isinstance(last, Linear)
-        return [(last.weight.shape[0],) * 2] * self.num_hops
+        return [(last.out_width,) * 2] * self.num_hops
 
     def forward(self, blocks: Sequence[Block], x: Inputs) -> Tensor:
         ids, first = blocks[0].input_ids, self.dropouts[0]
@@ -105,13 +105,8 @@ class SGC(Model):
     def aggregation(self) -> str:
         return f"gcn:{self.norm}"
 
-    def precompute(self, blocks: Sequence[Block], x: Tensor) -> FirstHop:
-        for block in blocks:
-            x = first_hop(block, self.aggregation, x, needs_own=False).neighbours
-        return FirstHop(None, x)
-
     def hops(self, *, sparse: bool) -> list[tuple[int, int]]:
-        return [(self.linear.weight.shape[0],) * 2] * self.num_hops
+        return [(self.linear.out_width,) * 2] * self.num_hops
 
     def forward(self, blocks: Sequence[Block], x: Inputs) -> Tensor:
         if isinstance(x, FirstHop):

@@ -11,7 +11,7 @@ from gcnsys.kernels import Block, activation
 from gcnsys.nn.attention import Attention, GATConv, GATv2Conv
 from gcnsys.nn.conv import Conv, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
-from gcnsys.nn.first_hop import FirstHop, first_hop
+from gcnsys.nn.first_hop import FirstHop
 from gcnsys.nn.linear import Linear
 from gcnsys.nn.model import Model, all_row_wise, models
 from gcnsys.nn.norm import LayerNorm, made_norm
@@ -87,12 +87,7 @@ class GNN(Model):
     def held(self) -> int:
         # What comes out of a layer, and what becomes of it before and after the next dropout.
         layers = [*self.convs, *self.linears]
-        return 3 * sum(getattr(layer, "out_width", 0) or layer.weight.shape[0] for layer in layers)
-
-    def precompute(self, blocks: Sequence[Block], x: Tensor) -> FirstHop:
-        first = self.convs[0]
-        assert isinstance(first, Conv)
-        return first_hop(blocks[0], first.aggregation, x, needs_own=first.needs_own)
+        return 3 * sum(int(getattr(layer, "out_width", 0)) for layer in layers)
 
     def forward(self, blocks: Sequence[Block], x: Inputs) -> Tensor:
         ids = blocks[0].output_ids if isinstance(x, FirstHop) else blocks[0].input_ids

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from gcnsys import __version__
-from gcnsys.datasets.dataset import MASKS, Dataset
+from gcnsys.datasets.arrays import MASKS
+from gcnsys.datasets.dataset import Dataset
 from gcnsys.files import CHUNK, Entry, new_folder, save_arrays
 from gcnsys.graph import CSR, Graph
 from gcnsys.manifest import NAME, FileEntry

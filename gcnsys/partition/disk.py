@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gcnsys.datasets.dataset import MASKS, Dataset
+from gcnsys.datasets.arrays import MASKS
+from gcnsys.datasets.dataset import Dataset
 from gcnsys.errors import DamagedFileError
 from gcnsys.files import load_arrays
 from gcnsys.graph import CSR, EDGE_COLUMNS

@@ -85,10 +85,10 @@ class TrainedRun:
 def _summary(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-        sizes = [found["num_features"], found["num_classes"], found["edge_kinds"] + 1]
+        least = {"num_features": 1, "num_classes": 1, "edge_kinds": 0}
+        if any(not isinstance(found[name], int) or found[name] < size for name, size in least.items()):
+            raise ValueError("sizes that no model has")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(f"{path}: does not say how wide the model is; train it again") from error
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise DamagedFileError(f"{path}: does not say how wide the model is; train it again")
     summary: dict[str, Any] = found
     return summary

@@ -126,15 +126,8 @@ def whole_view(
     part: Part, model: Model, comm: Comm, *, choice: FirstHopChoice, device: torch.device, dtype: torch.dtype
 ) -> View:
     """The view of all rows of a part; collective."""
-    with comm.agreed():
-        sparse = isinstance(part.nodes.x, SparseRows)
-        on = precomputes(choice, sparse=sparse, sums=model.ready_hops > 0)
-    make = _Maker(model, comm, device, dtype, on)
-    block = make.block(part.whole)
-    with comm.agreed():
-        if model.aggregation is not None:
-            block.prepare(model.aggregation, torch.empty(0, dtype=dtype, device=device))
-    return make.unpruned(block, part.nodes)
+    make = _Maker.of(part.nodes, model, comm, choice, device, dtype)
+    return make.unpruned(make.ready(part.whole), part.nodes)
 
 
 def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, keep: bool) -> View:
@@ -174,19 +167,12 @@ def _exact_views(
     part: Part, model: Model, comm: Comm, choice: FirstHopChoice, prune: PruneChoice, device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[View, View]:  # fmt: skip
+    nodes = part.nodes
+    make = _Maker.of(nodes, model, comm, choice, device, dtype)
     with comm.agreed():
-        sparse = isinstance(part.nodes.x, SparseRows)
-        on = precomputes(choice, sparse=sparse, sums=model.ready_hops > 0)
         may_prune = prunes(prune, model)
-    make, nodes = _Maker(model, comm, device, dtype, on), part.nodes
-    whole = make.block(part.whole)
-    training = whole if part.training_rows is None else make.block(part.training)
-    with comm.agreed():  # a degree that is not positive may lie on one rank only
-        like = torch.empty(0, dtype=dtype, device=device)
-        if model.aggregation is not None:
-            whole.prepare(model.aggregation, like)
-            training.prepare(model.aggregation, like)
-
+    whole = make.ready(part.whole)
+    training = whole if part.training_rows is None else make.ready(part.training)
     scored = make.field(part.whole, nodes.scored, prune) if may_prune else None
     trained = make.field(part.whole, nodes.train_mask, prune) if may_prune and training is whole else None
     if trained is not None and scored is None:
@@ -206,6 +192,25 @@ class _Maker:
     device: torch.device
     dtype: torch.dtype
     precomputed: bool
+
+    @classmethod
+    def of(
+        cls, nodes: NodeData, model: Model, comm: Comm, choice: FirstHopChoice, device: torch.device,
+        dtype: torch.dtype,
+    ) -> "_Maker":  # fmt: skip
+        """What makes views of these nodes; collective."""
+        with comm.agreed():
+            sparse = isinstance(nodes.x, SparseRows)
+            on = precomputes(choice, sparse=sparse, sums=model.ready_hops > 0)
+        return cls(model, comm, device, dtype, on)
+
+    def ready(self, graph: PartGraph) -> PartBlock:
+        """A block whose edges are weighted for the first layer; collective."""
+        block = self.block(graph)
+        with self.comm.agreed():  # a degree that is not positive may lie on one rank only
+            if self.model.aggregation is not None:
+                block.prepare(self.model.aggregation, torch.empty(0, dtype=self.dtype, device=self.device))
+        return block
 
     def block(self, graph: PartGraph) -> PartBlock:
         """A part's edges between this rank's rows and the others'."""
