@@ -23,16 +23,26 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gcnsys.partition import Partitioning
     from gcnsys.runtime import Comm, Placement, joined
-    from gcnsys.train import RunConfig, Task, Trainer, make_trainer, run_part, shared_partitioning
+    from gcnsys.train import (
+        LinkPrediction,
+        RunConfig,
+        Task,
+        Trainer,
+        make_trainer,
+        run_part,
+        shared_partitioning,
+    )
 
 _HOMES = {
     "partition": ("Partitioning",), "runtime": ("Comm", "Placement", "joined"),
-    "train": ("RunConfig", "Task", "Trainer", "make_trainer", "run_part", "shared_partitioning"),
+    "train": (
+        "LinkPrediction", "RunConfig", "Task", "Trainer", "make_trainer", "run_part", "shared_partitioning",
+    ),
 }  # fmt: skip
 
 __all__ = [
-    "Comm", "Partitioning", "Placement", "RunConfig", "Task", "Trainer", "joined", "make_trainer", "run_part",
-    "shared_partitioning",
+    "Comm", "LinkPrediction", "Partitioning", "Placement", "RunConfig", "Task", "Trainer", "joined",
+    "make_trainer", "run_part", "shared_partitioning",
 ]  # fmt: skip
 
 

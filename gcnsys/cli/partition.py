@@ -11,6 +11,7 @@ from gcnsys.nn import models
 from gcnsys.partition import Partitioning
 from gcnsys.partition.quality import Widths, expected, quality
 from gcnsys.train import RunConfig
+from gcnsys.train.making import num_outputs
 from gcnsys.train.source import build_partitioning, default_partitioning
 from gcnsys.train.view import precomputes
 
@@ -35,7 +36,7 @@ def add(subparsers: Any) -> None:
     )
     build.add_argument("--overwrite", action="store_true", help="replace what is there")
     add_fields(build.add_argument_group("cutting"), CUT, **FLAGS)
-    add_fields(build.add_argument_group("preparation"), PREPARE)
+    add_fields(build.add_argument_group("preparation"), (*PREPARE, "task"))
     build.set_defaults(run=_build)
 
     show = actions.add_parser(
@@ -83,7 +84,7 @@ def _show(options: argparse.Namespace, output: Output) -> dict[str, Any]:
 def _described(partitioning: Partitioning, config: RunConfig, output: Output) -> dict[str, Any]:
     manifest = partitioning.manifest
     settings = config.model_settings(manifest.edge_kinds)
-    model = models.get(config.model)(settings, manifest.num_features, manifest.num_classes)
+    model = models.get(config.model)(settings, manifest.num_features, num_outputs(manifest, config))
     sparse = manifest.sparse_features
     widths = Widths.of(
         model.hops(sparse=sparse),

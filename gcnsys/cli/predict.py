@@ -30,7 +30,8 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("scores.npy"), help="(default: scores.npy)")
     parser.add_argument(
         "--kind", choices=get_args(Kind), default="logits",
-        help="what to write; of regression, logits are the numbers (default: logits)",
+        help="what to write; of regression, logits are the numbers, of links, rows whose products are the "
+        "scores (default: logits)",
     )  # fmt: skip
     parser.add_argument(
         "--parts", type=int, help="cut into this many parts, one local rank each (default: 1)"
@@ -70,6 +71,8 @@ def _configured(options: argparse.Namespace, run: TrainedRun) -> RunConfig:
     changed: dict[str, Any] = {"inductive": False, "parts": options.parts}
     if options.data is not None:
         changed["data"] = options.data
+        if run.links:  # all of those that are there are known
+            changed |= {"task": "links", "split": (1.0, 0.0, 0.0)}
     elif options.parts is not None and is_partitioning(Path(run.config.data)):
         raise InputError(
             f"{run.config.data} is cut already; drop --parts, or name the dataset it was made of"
@@ -84,11 +87,11 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
             run = TrainedRun.open(options.trained, options.weights)
             config = _configured(options, run)
         partitioning = shared_partitioning(config, comm)
-        if partitioning.manifest.regression and options.kind != "logits":
-            raise known_to_all(
-                f"--kind {options.kind}: the model tells numbers, which have no classes; use logits",
-                InputError,
-            )
+        if options.kind != "logits":
+            told = {"numbers": partitioning.manifest.regression, "links": partitioning.manifest.held_out}
+            for what in (what for what, there in told.items() if there):
+                sentence = f"--kind {options.kind}: the model tells {what}, which have no classes; use logits"
+                raise known_to_all(sentence, InputError)
         prepare_process(config)
         comm.timeout = config.timeout
         ids, logits = predictions(run, partitioning, comm, placement)

@@ -42,6 +42,7 @@ GROUPS = {
     "optimization": (
         "epochs", "lr", "lr_schedule", "warmup", "weight_decay", "decay_on", "patience", "eval_every", "seed",
     ),
+    "links": ("task", "negatives", "negative_pool"),
     "graph, where DATA is a dataset": (
         "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance",
         "order", "partition_seed", "inductive",
@@ -55,6 +56,7 @@ EXAMPLES = """examples:
   gcnsys train npz:cora.npz --parts 3 --hidden 16 --weight-decay 5e-4 --decay-on first
   gcnsys train digits --parts 2 --model resgcn --layers 28 --recompute
   gcnsys train digits --parts 4 --method bns --rate 0.1
+  gcnsys train digits --parts 2 --task links --hidden 32
   gcnsys train digits --parts 4 --method bns --schedule pipeline --codec int8
   gcnsys train run.toml --set epochs=50
   gcnsys train --resume runs/mine --epochs 400
@@ -240,7 +242,8 @@ def _may_overwrite(options: argparse.Namespace, path: Path) -> bool:
 
 
 def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str, Any]:
-    said = "R²" if summary.get("regression") else "micro-F1" if summary.get("multilabel") else "accuracy"
+    kinds = {"links": "AUC", "regression": "R²", "multilabel": "micro-F1"}
+    said = next((name for kind, name in kinds.items() if summary.get(kind)), "accuracy")
     seconds = {
         name: summary[f"{name}_seconds_median"] * 1e3 for name in ("epoch", "compute", "comm", "reduce")
     }
@@ -249,6 +252,12 @@ def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str
         f"{summary['best_val_acc']:.4f} (epoch {summary['best_epoch']}); last epoch: "
         f"{summary['test_acc']:.4f}"
     )
+    if summary.get("links"):
+        output.say(
+            f"of wrong answers to a held-out link, that share scores less; its mean reciprocal rank is "
+            f"{summary['test_mrr_at_best_val']:.4f}, and it is among the first 10 of "
+            f"{summary['test_hits10_at_best_val']:.1%}"
+        )
     output.say(
         f"median epoch {seconds['epoch']:.1f} ms: compute {seconds['compute']:.1f}, communication "
         f"{seconds['comm']:.1f}, reduce {seconds['reduce']:.1f}; {summary['epochs']} epochs on "

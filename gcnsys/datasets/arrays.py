@@ -115,6 +115,13 @@ def has_label(y: Tensor) -> Tensor:
     return torch.ones(y.shape[0], dtype=torch.bool) if y.ndim == 2 else y >= 0
 
 
+def without_labels(arrays: Named) -> Tensor:
+    """A label 0 for every node that has features, ``[N]`` int64."""
+    sparse = "x" not in arrays and "x_indptr" in arrays
+    count = int(arrays.tensor("x_indptr").numel()) - 1 if sparse else arrays.tensor("x").shape[0]
+    return torch.zeros(max(0, count), dtype=torch.long)
+
+
 def read_kinds(arrays: Named, num_nodes: int) -> Tensor | None:
     """``node_type``: ``[N]`` int32."""
     if "node_type" not in arrays:

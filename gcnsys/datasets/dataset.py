@@ -6,25 +6,41 @@ graph"); :meth:`Dataset.from_arrays` checks them and is the only way in.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gcnsys.datasets.arrays import MASKS, Named, has_label, read_features, read_kinds, read_labels, read_masks
+from gcnsys.datasets.arrays import (
+    MASKS,
+    Named,
+    has_label,
+    read_features,
+    read_kinds,
+    read_labels,
+    read_masks,
+    without_labels,
+)
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, EDGE_COLUMNS, Graph
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How nodes are split where a dataset brings no masks: shares of the labelled nodes, seeded."""
+    """How nodes are split where a dataset brings no masks, or how its links are: shares, seeded.
+
+    Attributes:
+        train, val, test: shares of the labelled nodes, or of the links.
+        seed: of the draw.
+        of: what is split; where links are, labels and masks are not looked at.
+    """
 
     train: float = 0.6
     val: float = 0.2
     test: float = 0.2
     seed: int = 0
+    of: Literal["nodes", "links"] = "nodes"
 
     def __post_init__(self) -> None:
         shares = self.train, self.val, self.test
@@ -62,6 +78,8 @@ class Dataset:
         train_mask, val_mask, test_mask: ``[N]`` bool, disjoint; only labelled nodes.
         notes: what a person should know about how this came to be.
         node_type: ``[N]`` int32, the kind of every node; None: there is one kind.
+        held_out: links taken out of the graph (:mod:`gcnsys.datasets.held_out`), to be predicted; None: nodes
+            are what is learnt.
     """
 
     name: str
@@ -74,6 +92,7 @@ class Dataset:
     test_mask: Tensor
     notes: tuple[str, ...] = ()
     node_type: Tensor | None = None
+    held_out: Graph | None = None
 
     @property
     def num_features(self) -> int:
@@ -109,8 +128,8 @@ class Dataset:
         Raises:
             InputError: one sentence that names the array.
         """
-        arrays = Named(name, arrays)
-        y, num_classes = read_labels(arrays)
+        arrays, split = Named(name, arrays), split or Split()
+        y, num_classes = (without_labels(arrays), 1) if split.of == "links" else read_labels(arrays)
         num_nodes = y.shape[0]
         if num_nodes == 0:
             raise InputError(f"{name}: the graph has no nodes")
@@ -132,9 +151,10 @@ class Dataset:
         if graph.num_edges == 0:
             notes.append("the graph has no edges")
         labelled = has_label(y)
-        masks = read_masks(arrays, labelled, num_nodes)
+        masks: tuple[Tensor, Tensor, Tensor] | None = labelled, ~labelled, ~labelled
+        if split.of == "nodes":
+            masks = read_masks(arrays, labelled, num_nodes)
         if masks is None:
-            split = split or Split()
             masks = split.masks(labelled)
             notes.append(
                 f"no split is stored; a random one of {split.train:g}/{split.val:g}/{split.test:g} "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gcnsys.datasets.dataset import Dataset, Split
+from gcnsys.datasets.held_out import hold_out
 from gcnsys.datasets.normalize import Normalization, normalized
 from gcnsys.errors import InputError
 from gcnsys.registry import Registry
@@ -59,7 +60,7 @@ def load(
     Args:
         spec: ``digits``, ``npz:PATH``, ``npy:DIR``, ``synthetic:...``, ``ogb:NAME``, ``dgl:NAME``,
             ``pyg:NAME``, a plug-in's name, or the bare path of an npz file.
-        split: shares and seed, used where the dataset brings no masks.
+        split: shares and seed, used where the dataset brings no masks, or of links.
         undirected: add the reverse of every edge.
         normalization: of the features; ``auto`` is the published default of this dataset.
 
@@ -74,4 +75,6 @@ def load(
     dataset = Dataset.from_arrays(short_name(spec), arrays, split)
     if undirected:
         dataset = dataset.undirected()
+    if split is not None and split.of == "links":
+        dataset = hold_out(dataset, split)
     return normalized(dataset, normalization)

@@ -12,6 +12,7 @@ from torch import Tensor
 from gcnsys import __version__
 from gcnsys.datasets.arrays import MASKS
 from gcnsys.datasets.dataset import Dataset
+from gcnsys.datasets.held_out import TEST, VALIDATION
 from gcnsys.files import CHUNK, Entry, new_folder, save_arrays
 from gcnsys.graph import CSR, Graph
 from gcnsys.manifest import NAME, FileEntry
@@ -19,10 +20,12 @@ from gcnsys.partition.assign import Balance, Objective, Request, assign, load_of
 from gcnsys.partition.disk import (
     EXCHANGE,
     GRAPH,
+    LINKS,
     NODES,
     Partitioning,
     exchange_arrays,
     graph_arrays,
+    link_arrays,
     node_arrays,
     part_folder,
 )  # fmt: skip
@@ -75,7 +78,11 @@ def node_digest(dataset: Dataset) -> str:
         if isinstance(dataset.x, CSR)
         else (dataset.x,)
     )
-    return _digest(*x, dataset.y, *(getattr(dataset, name) for name in MASKS), dataset.node_type)
+    masks = (getattr(dataset, name) for name in MASKS)
+    links: tuple[Tensor, ...] = ()
+    if dataset.held_out is not None:
+        links = dataset.held_out.adjacency.indptr, dataset.held_out.adjacency.indices
+    return _digest(*x, dataset.y, *masks, dataset.node_type, *links)
 
 
 def _digest(*tensors: Tensor | None) -> str:
@@ -160,6 +167,9 @@ class _Writer:
                 train=masks[0], val=masks[1], test=masks[2],
                 sends=list(plan.send_counts), train_sends=train_sends,
             ))  # fmt: skip
+        if self.dataset.held_out is not None:
+            for part in self.pieces.over(self.dataset.held_out).parts():
+                self._save(part.rank, LINKS, link_arrays(part))
 
     def _save_piece(self, piece: Piece) -> None:
         (self.folder / part_folder(piece.rank)).mkdir()
@@ -189,7 +199,7 @@ class _Writer:
             sparse_features=isinstance(dataset.x, CSR),
             weighted=graph.weight is not None, symmetric=graph.is_symmetric,
             edge_features=width, edge_kinds=edge_kinds, node_kinds=node_kinds,
-            inductive=self.cutting.inductive, normalization=normalization,
+            held_out=_held_out(dataset), inductive=self.cutting.inductive, normalization=normalization,
             method=self.cutting.method, objective=self.cutting.objective, balance=self.cutting.balanced,
             order=self.order, seed=self.cutting.seed, edge_cut=cut // 2 if graph.is_symmetric else cut,
             volume=sum(part.halo for part in self.parts), seconds=seconds, notes=list(dataset.notes),
@@ -206,6 +216,13 @@ def _known(dataset: Dataset) -> tuple[int, int, int]:
         for kinds in (columns.get("edge_type"), dataset.node_type)
     )
     return width, edges, nodes
+
+
+def _held_out(dataset: Dataset) -> tuple[int, int] | None:
+    if dataset.held_out is None:
+        return None
+    kinds = dataset.held_out.adjacency.columns["edge_type"]
+    return int((kinds == VALIDATION).sum()), int((kinds == TEST).sum())
 
 
 def _no_plan(piece: Piece) -> ExchangePlan:

@@ -21,7 +21,8 @@ from gcnsys.manifest import NAME, SEAL
 from gcnsys.partition.manifest import Manifest
 from gcnsys.partition.part import ExchangePlan, NodeData, Part, PartGraph, TrainingCut, induced
 
-GRAPH, EXCHANGE, NODES = "graph.safetensors", "exchange.safetensors", "nodes.safetensors"
+GRAPH, EXCHANGE = "graph.safetensors", "exchange.safetensors"
+NODES, LINKS = "nodes.safetensors", "links.safetensors"
 
 
 def part_folder(rank: int) -> str:
@@ -50,6 +51,13 @@ def exchange_arrays(plan: ExchangePlan, cut: TrainingCut | None) -> dict[str, Te
     }
     if cut is not None:
         arrays |= {"train_sent": cut.sent, "train_sent_edges": cut.sent_edges}
+    return arrays
+
+
+def link_arrays(part: PartGraph) -> dict[str, Tensor]:
+    """The arrays of ``links.safetensors``."""
+    arrays = graph_arrays(part, None) | exchange_arrays(part.plan, None)
+    del arrays["inner_ids"]  # they are those of the part
     return arrays
 
 
@@ -118,16 +126,7 @@ class Partitioning:
                 type the manifest says.
         """
         graph, exchange, nodes = (self._arrays(rank, name, checked) for name in (GRAPH, EXCHANGE, NODES))
-        plan = ExchangePlan(
-            exchange["send_rows"], tuple(exchange["send_counts"].tolist()),
-            tuple(exchange["recv_counts"].tolist()), exchange["send_edges"],
-        )  # fmt: skip
-        num_inner, num_halo = graph["inner_ids"].numel(), graph["halo_ids"].numel()
-        whole = PartGraph(
-            rank, graph["inner_ids"], graph["halo_ids"],
-            _csr(graph, "inner", num_inner), _csr(graph, "halo", num_halo),
-            _degrees(graph, "inner"), _degrees(graph, "halo"), plan, self.manifest.symmetric,
-        )  # fmt: skip
+        whole = self._part_graph(rank, graph | exchange)
         training, rows = whole, None
         if self.manifest.inductive:
             cut = TrainingCut(
@@ -135,7 +134,11 @@ class Partitioning:
                 exchange["train_sent_edges"], _degrees(graph, "train_inner"), _degrees(graph, "train_halo"),
             )  # fmt: skip
             training, rows = induced(whole, cut), torch.nonzero(cut.inner).flatten()
-        return Part(whole, training, rows, self._node_data(nodes))
+        links = None
+        if self.manifest.held_out is not None:
+            found = self._arrays(rank, LINKS, checked) | {"inner_ids": whole.inner_ids}
+            links = self._part_graph(rank, found)
+        return Part(whole, training, rows, self._node_data(nodes), links)
 
     def inner_ids(self, rank: int) -> Tensor:
         """The global ids of a part's inner nodes, ``[n]``."""
@@ -161,6 +164,17 @@ class Partitioning:
                     f"look with: gcnsys partition verify {self.folder}"
                 )
         return arrays
+
+    def _part_graph(self, rank: int, arrays: Mapping[str, Tensor]) -> PartGraph:
+        plan = ExchangePlan(
+            arrays["send_rows"], tuple(arrays["send_counts"].tolist()),
+            tuple(arrays["recv_counts"].tolist()), arrays["send_edges"],
+        )  # fmt: skip
+        inner, halo = arrays["inner_ids"], arrays["halo_ids"]
+        return PartGraph(
+            rank, inner, halo, _csr(arrays, "inner", inner.numel()), _csr(arrays, "halo", halo.numel()),
+            _degrees(arrays, "inner"), _degrees(arrays, "halo"), plan, self.manifest.symmetric,
+        )  # fmt: skip
 
     def _node_data(self, nodes: Mapping[str, Tensor]) -> NodeData:
         x: Tensor | SparseRows

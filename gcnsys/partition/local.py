@@ -20,6 +20,7 @@ def cut_dataset(
     train_mask = dataset.train_mask if inductive else None
     pieces = Pieces(dataset.graph, assignment, count, train_mask, order=order)
     made = list(pieces)
+    links = [None] * count if dataset.held_out is None else pieces.over(dataset.held_out).parts()
     parts = []
     for piece in made:
         plan, sent, sent_edges = pieces.plan(piece.rank, [other.boundary for other in made])
@@ -28,7 +29,7 @@ def cut_dataset(
         if inductive:
             cut = pieces.training_cut(piece, sent, sent_edges)
             training, rows = induced(whole, cut), torch.nonzero(cut.inner).flatten()
-        parts.append(Part(whole, training, rows, _node_data(dataset, piece.inner_ids)))
+        parts.append(Part(whole, training, rows, _node_data(dataset, piece.inner_ids), links[piece.rank]))
     return parts
 
 

@@ -12,7 +12,7 @@ from gcnsys.manifest import Description, FileEntry, seal, unseal
 FORMAT: Final = "gcnsys-partitioning"
 VERSION = 1
 
-_FILE = re.compile(r"part-\d{5}/(graph|exchange|nodes)\.safetensors")
+_FILE = re.compile(r"part-\d{5}/(graph|exchange|nodes|links)\.safetensors")
 
 
 class PartSummary(Description):
@@ -51,6 +51,8 @@ class Manifest(Description):
         edge_cut: cut edges, an undirected one counted once.
         volume: rows that cross in one full exchange: the sum of halo sizes.
         regression: nodes have numbers instead of classes; ``num_classes`` says how many.
+        held_out: how many edges are held out for validation and for testing, where links are what is learnt;
+            None: nodes are.
         notes: what was done to the data on the way.
     """
 
@@ -77,6 +79,7 @@ class Manifest(Description):
     edge_features: int = Field(0, ge=0)
     edge_kinds: int = Field(0, ge=0)
     node_kinds: int = Field(0, ge=0)
+    held_out: tuple[int, int] | None = None
     inductive: bool
     normalization: str
     method: str

@@ -180,12 +180,15 @@ class Part:
         training_rows: ``[n_train]`` rows of ``whole`` that are the inner rows of ``training``;
             None where they are all.
         nodes: of the inner nodes of ``whole``.
+        links: its share of the links that were held out, between the same inner nodes and others; None: nodes
+            are what is learnt.
     """
 
     whole: PartGraph
     training: PartGraph
     training_rows: Tensor | None
     nodes: NodeData
+    links: PartGraph | None = None
 
     @property
     def rank(self) -> int:

@@ -8,6 +8,7 @@ any P in use. An order other than the natural one reads every inner edge once mo
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -117,6 +118,19 @@ class Pieces:
         boundary = self._boundary(inner_ids, halo_ids, halo, positions.to(self.position.dtype), counts)
         return Piece(rank, inner_ids, halo_ids, inner, halo, boundary)
 
+    def over(self, graph: Graph) -> "Pieces":
+        """The same nodes in the same orders, with other edges between them; used one at a time."""
+        other = copy(self)
+        other.graph, other.train_mask = graph, None
+        other.degrees = other.train_degrees = Degrees.of(graph)
+        return other
+
+    def parts(self) -> list[PartGraph]:
+        """All parts in memory."""
+        made = list(self)
+        halos = [piece.boundary for piece in made]
+        return [self.part_graph(piece, self.plan(piece.rank, halos)[0]) for piece in made]
+
     def _range(self, rank: int) -> tuple[int, int]:
         return int(self.starts[rank]), int(self.starts[rank + 1])
 
@@ -192,7 +206,4 @@ def cut(
         [1, 1]
     """
     count = num_parts if num_parts is not None else int(assignment.max()) + 1
-    pieces = Pieces(graph, assignment, count, order=order)
-    made = list(pieces)
-    halos = [piece.boundary for piece in made]
-    return [pieces.part_graph(piece, pieces.plan(piece.rank, halos)[0]) for piece in made]
+    return Pieces(graph, assignment, count, order=order).parts()

@@ -102,6 +102,12 @@ class RunConfig(BaseModel):
     prune: PruneChoice = Field(
         "auto", description="leave out rows that no scored node sees; exact; auto: where a quarter is saved"
     )
+    task: Literal["auto", "links"] = Field(
+        "auto",
+        description="links: hold out a share of them and predict it; auto: what nodes are labelled with",
+    )
+    negatives: int = Field(1, ge=1, description="of links: wrong answers to each")
+    negative_pool: int = Field(1024, ge=2, description="of links: nodes that an epoch draws those from")
     epochs: int = Field(200, ge=1, description="steps on the whole graph")
     lr: float = Field(0.01, gt=0, description="learning rate of Adam")
     lr_schedule: Literal["constant", "cosine"] = Field("constant", description="of the learning rate")
@@ -117,8 +123,10 @@ class RunConfig(BaseModel):
     normalize: Normalization = Field(
         "auto", description="features: none, row, standard, or the published default"
     )
-    split: tuple[float, float, float] = Field(
-        (0.6, 0.2, 0.2), description="train, val, test shares if none stored"
+    split: tuple[float, float, float] | None = Field(
+        None,
+        description="train, val, test shares if none stored (default: 0.6,0.2,0.2), or of links (default: "
+        "0.85,0.05,0.1)",
     )
     split_seed: int = Field(0, ge=0, description="of that split")
     partition_method: str = Field("metis", description="metis, random, range, stream or file:PATH")
@@ -160,6 +168,8 @@ class RunConfig(BaseModel):
             raise InputError(
                 f"precision = bf16 goes with dtype = float32, not {self.dtype}: drop one of the two"
             )
+        if self.task == "links" and self.inductive:
+            raise InputError("inductive = true is not known for task = links: drop one of the two")
         methods.get(self.partition_method.partition(":")[0])
         self.model_settings()
         self.data_split()
@@ -196,8 +206,10 @@ class RunConfig(BaseModel):
         )  # fmt: skip
 
     def data_split(self) -> Split:
-        """How nodes are split where a dataset brings no masks."""
-        return Split(*self.split, seed=self.split_seed)
+        """How nodes are split where a dataset brings no masks, or how its links are."""
+        of: Literal["nodes", "links"] = "links" if self.task == "links" else "nodes"
+        usual = (0.85, 0.05, 0.1) if of == "links" else (0.6, 0.2, 0.2)
+        return Split(*(self.split or usual), seed=self.split_seed, of=of)
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "RunConfig":

@@ -132,6 +132,7 @@ def _loop(
             best.offer(epoch.number, last, trainer.model)
             for name, score in last.scores.items():
                 record[f"{name}_acc"], record[f"{name}_loss"] = score.accuracy, score.loss
+                record.update({f"{name}_{other}": value for other, value in score.others.items()})
             record["eval_seconds"] = last.seconds
         if folder is not None:
             with keeper.noting():

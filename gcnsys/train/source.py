@@ -40,7 +40,7 @@ def default_partitioning(config: RunConfig) -> Path:
     decided = [
         spec, stamps, cutting.num_parts, cutting.method, cutting.objective, cutting.balanced,
         cutting.inductive, cutting.order, cutting.seed, config.directed, config.normalize, config.split,
-        config.split_seed,
+        config.split_seed, config.task,
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:8]
     method = cutting.method.partition(":")[0]

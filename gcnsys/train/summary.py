@@ -16,6 +16,7 @@ from gcnsys.nn import FirstHop
 from gcnsys.partition import Partitioning
 from gcnsys.train.best import Best
 from gcnsys.train.config import RunConfig
+from gcnsys.train.making import num_outputs
 from gcnsys.train.method import EXCHANGE
 from gcnsys.train.trainer import Epoch, Evaluation, Trainer
 
@@ -84,10 +85,10 @@ def summarized(
     return {
         "dataset": manifest.dataset, "model": config.model, "method": config.method,
         **{part: getattr(config, part) for part in EXCHANGE if getattr(config, part) is not None},
-        "num_features": manifest.num_features, "num_classes": manifest.num_classes,
+        "num_features": manifest.num_features, "num_classes": num_outputs(manifest, config),
         "edge_kinds": manifest.edge_kinds,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
-        "regression": manifest.regression,
+        "regression": manifest.regression, "links": manifest.held_out is not None,
         "first_hop": "on" if isinstance(trainer.training.inputs, FirstHop) else "off",
         "rows_computed_per_layer": rows,
         "rows_per_layer": {
@@ -99,6 +100,7 @@ def summarized(
         "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
         "best_val_acc": chosen.scores["val"].accuracy,
         "test_acc_at_best_val": chosen.scores["test"].accuracy,
+        **{f"test_{other}_at_best_val": value for other, value in chosen.scores["test"].others.items()},
         "final_loss": epochs[-1].loss, **slowest, **lists, "seed": config.seed,
         "kernels": kernels.name(), "partitioning": manifest.fingerprint, "versions": versions(),
     }  # fmt: skip

@@ -1,15 +1,17 @@
 """What is learnt: a loss summed over nodes, and counts that add up over ranks to scores.
 
-One's own task is a subclass with another loss; with other scores, with other counts as well.
+One's own task is a subclass with another loss; with other scores, with other counts as well. What is not
+summed over labelled nodes has a :meth:`Task.training_loss` and :meth:`Task.tallies` of its own, as links do.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gcnsys.partition import Manifest
+from gcnsys.train.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,12 @@ class Score:
         accuracy: share of nodes that are right; micro-F1 for multilabel targets; R² for numbers, the share
             of the variance that is explained; NaN without nodes.
         loss: mean over nodes.
+        others: what else is said of them, by name.
     """
 
     accuracy: float
     loss: float
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,19 @@ class Task:
     """
 
     multilabel: bool = False
+
+    def size(self, view: View) -> int:
+        """How much there is to train on in this rank's view."""
+        return view.rows["train"].numel()
+
+    def training_loss(self, outputs: Tensor, view: View, epoch: int) -> Tensor:
+        """The summed loss of ``[D, C]`` outputs over this rank's share; it may ask other ranks."""
+        rows = view.rows["train"]
+        return self.loss(outputs[rows], view.y[rows])
+
+    def tallies(self, outputs: Tensor, view: View) -> dict[str, Tensor]:
+        """The counts of this rank's share, by ``train, val, test``."""
+        return {name: self.counts(outputs[rows], view.y[rows]) for name, rows in view.rows.items()}
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The summed loss of ``[n, C]`` logits: cross-entropy, or binary cross-entropy over labels."""
@@ -92,8 +109,3 @@ class Regression(Task):
         if spread <= 1e-12 * squares:  # all targets are equal: there is nothing to explain
             return Score(1.0 if errors <= 1e-12 * max(squares, 1e-300) else 0.0, loss / nodes)
         return Score(1 - errors / spread, loss / nodes)
-
-
-def task_of(manifest: Manifest) -> Task:
-    """What the labels of a partitioning suggest."""
-    return Regression() if manifest.regression else Task(manifest.multilabel)

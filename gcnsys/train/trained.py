@@ -27,8 +27,9 @@ class TrainedRun:
         folder: of the run.
         config: it was asked for.
         num_features: its model reads.
-        num_classes: its model tells apart.
+        num_classes: how wide the rows are that its model gives.
         edge_kinds: of the graph it was trained on.
+        links: are what it was trained to predict.
         state: the model's weights.
     """
 
@@ -37,6 +38,7 @@ class TrainedRun:
     num_features: int
     num_classes: int
     edge_kinds: int
+    links: bool
     state: dict[str, Tensor]
 
     @classmethod
@@ -60,7 +62,8 @@ class TrainedRun:
         path = folder / f"{which}.safetensors"
         state = load_arrays(path, name=str(path))
         width, classes, kinds = (summary[name] for name in ("num_features", "num_classes", "edge_kinds"))
-        return cls(folder, config, width, classes, kinds, state)
+        links = summary.get("links", False) is True
+        return cls(folder, config, width, classes, kinds, links, state)
 
     def model(self) -> Model:
         """The model with its weights, in evaluation mode.

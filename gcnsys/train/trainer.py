@@ -29,7 +29,7 @@ class Epoch:
 
     Attributes:
         number: from 0.
-        loss: mean over all training nodes, before the step.
+        loss: mean over all that is trained on, before the step.
         seconds: of the step: ``compute_seconds + comm_seconds + reduce_seconds``.
         comm_seconds: waiting for halo rows and their gradients.
         reduce_seconds: adding gradients up.
@@ -89,9 +89,7 @@ class Trainer:
         self.ballot: Callable[[], Votes] = Votes
         self.votes = Votes()
         self._share_weights()
-        rows = training.rows["train"]
-        self.num_train = int(comm.add(torch.tensor([rows.numel()], device=rows.device), "control"))
-        self._target = training.y[rows]
+        self.num_train = int(comm.add(torch.tensor([task.size(training)]), "control"))
 
     def epochs(self, count: int, *, first: int = 0) -> Iterator[Epoch]:
         """Train for epochs ``first`` to ``count - 1``, yielding after each.
@@ -143,7 +141,7 @@ class Trainer:
         for exchange in self.training.exchanges:
             exchange.begin(number)
         logits = self._outputs(self.training)
-        loss = self.task.loss(logits[self.training.rows["train"]], self._target) / self.num_train
+        loss = self.task.training_loss(logits, self.training, number) / self.num_train
         self.optimizer.zero_grad()
         loss.backward()
         total = self._reduce(loss.detach(), number)
@@ -196,11 +194,10 @@ class Trainer:
             GcnsysError: the replicas of the model have drifted apart.
         """
         began = time.perf_counter()
-        logits, view = self.logits(), self.evaluation
-        counts = torch.stack([self.task.counts(logits[rows], view.y[rows]) for rows in view.rows.values()])
-        counts = self.comm.add(counts, "control")
+        found = self.task.tallies(self.logits(), self.evaluation)
+        counts = self.comm.add(torch.stack(list(found.values())), "control")
         self._check_replicas()
-        scores = {name: self.task.score(row) for name, row in zip(view.rows, counts, strict=True)}
+        scores = {name: self.task.score(row) for name, row in zip(found, counts, strict=True)}
         return Evaluation(scores, time.perf_counter() - began)
 
     def _share_weights(self) -> None:

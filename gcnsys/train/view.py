@@ -23,6 +23,7 @@ from gcnsys.runtime.crossing import Drawer, agree_on_draws
 from gcnsys.runtime.exchange import Exchange
 from gcnsys.runtime.receptive_field import ReceptiveField, receptive_field
 from gcnsys.runtime.rows import Occasion
+from gcnsys.train.links import Links
 
 FirstHopChoice = Literal["auto", "on", "off"]
 PruneChoice = Literal["auto", "on", "off"]
@@ -40,12 +41,14 @@ class View:
         inputs: what the first layer reads.
         y: ``[D]`` or ``[D, C]`` targets.
         rows: for each of ``train, val, test``, which of the D rows are under that mask.
+        links: what is known of links, where they are what is learnt; the D rows are then all of the part's.
     """
 
     blocks: tuple[Block, ...]
     inputs: Inputs
     y: Tensor
     rows: dict[str, Tensor]
+    links: Links | None = None
 
     @property
     def ids(self) -> Tensor:
