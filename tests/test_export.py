@@ -15,7 +15,7 @@ from gcnsys.errors import InputError
 from gcnsys.files import save_arrays
 from gcnsys.graph import Graph
 from gcnsys.kernels import LocalBlock
-from gcnsys.nn import ModelSettings, build_model
+from gcnsys.nn import GNN, GENConv, Model, ModelSettings, build_model
 from gcnsys.nn.export import exported
 
 STEPS = 20
@@ -42,12 +42,17 @@ def loaded(folder, made):
 @pytest.mark.parametrize("name", MODELS)
 def test_it_gives_the_same_logits(tmp_path, name, shape, library):
     needed("torch_geometric.nn" if library == "pyg" else "dgl.nn.pytorch")
-    graph, x = graph_of(directed=name in ("sage", "gin")), normal(0, NODES, 7)
     model = filled(build_model(ModelSettings(name, hidden=8, heads=2, **shape), 7, 3, seed=0)).eval()
+    compare(tmp_path, model, library, directed=name in ("sage", "gin"))
+
+
+def compare(tmp_path, model, library, *, directed):
+    """What a model gives, and what is exported of it."""
+    graph, x = graph_of(directed=directed), normal(0, NODES, 7)
     for module in model.modules():
         if hasattr(module, "running_var"):
-            module.running_mean.copy_(normal(3, 8))
-            module.running_var.copy_(normal(4, 8).square() + 0.5)
+            module.running_mean.copy_(normal(3, module.running_mean.numel()))
+            module.running_var.copy_(normal(4, module.running_var.numel()).square() + 0.5)
     mine = model([LocalBlock.from_graph(graph)] * model.num_blocks, x).detach()
     theirs = loaded(tmp_path / "exported", exported(model, library))
     given = (x, graph.edge_index().long())
@@ -55,6 +60,37 @@ def test_it_gives_the_same_logits(tmp_path, name, shape, library):
         given = (dgl_graph(graph, loops_added=False)[0], x)
     found = theirs(*given).detach()
     assert float((mine - found).abs().max() / mine.abs().max()) < 1e-12
+
+
+DEEP = {
+    "resgcn-softmax": {"layers": 4}, "resgcn-mean": {"layers": 3, "aggregation": "mean", "norm": "layer"},
+    "resgcn-none": {"layers": 2, "norm": "none", "temperature": 0.7},
+    "gcnii-batch": {"layers": 4, "norm": "batch", "alpha": 0.3}, "gcnii-none": {"layers": 3, "theta": 1.5},
+    "appnp-deep": {"layers": 3, "hops": 4, "alpha": 0.2}, "appnp-one": {"layers": 1},
+    "appnp-outward": {"gcn_norm": "out-in"},
+    "sgc-three": {"hops": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["pyg", "dgl"])
+@pytest.mark.parametrize("case", DEEP)
+def test_deep_models_and_propagations_give_the_same_logits(tmp_path, case, library):
+    needed("torch_geometric.nn" if library == "pyg" else "dgl.nn.pytorch")
+    name = case.partition("-")[0]
+    if (name, library) == ("resgcn", "dgl") or (case, library) == ("appnp-outward", "pyg"):
+        pytest.skip("there is no such layer")
+    model = filled(build_model(ModelSettings(name, hidden=8, **DEEP[case]), 7, 3, seed=0)).eval()
+    outward = getattr(model, "norm", "") == "out-in"
+    compare(tmp_path, model, library, directed=name == "resgcn" or outward)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_generalized_convolutions_with_an_mlp_do_too(tmp_path, norm, learnt):
+    needed("torch_geometric.nn")
+    options = {"mlp_layers": 2, "norm": norm, "temperature": 0.8, "learn_temperature": learnt}
+    model = filled(GNN([GENConv(7, 8, **options), GENConv(8, 8, **options)])).eval()
+    compare(tmp_path, model, "pyg", directed=True)
 
 
 @pytest.mark.parametrize("bases", [None, 2])
@@ -108,12 +144,28 @@ def test_twenty_steps_of_training_are_those_of_the_other_library(tmp_path, name,
     assert losses[-1] < 0.97 * losses[0]
 
 
+class Own(Model):
+    num_blocks = 1
+
+    def forward(self, blocks, x):
+        return blocks[0].sum(x)
+
+
 def test_what_a_library_does_not_have_is_refused():
     outward = build_model(ModelSettings("gcn", gcn_norm="out-in"), 5, 3, seed=0)
     with pytest.raises(InputError, match="PyG's GCNConv has no gcn_norm = out-in"):
         exported(outward, "pyg")
-    with pytest.raises(InputError, match="ResGCN cannot be exported yet"):
-        exported(build_model(ModelSettings("resgcn"), 5, 3, seed=0), "pyg")
+    for name, library, sentence in (
+        ("resgcn", "dgl", "GENConv has no counterpart in dgl"),
+        ("sgc", "pyg", "SGC of gcn_norm = out-in has no counterpart in pyg"),
+        ("appnp", "pyg", "APPNP of gcn_norm = out-in has no counterpart in pyg"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            exported(build_model(ModelSettings(name, gcn_norm="out-in"), 5, 3, seed=0), library)
+    with pytest.raises(InputError, match="PyG's GENConv has no MLP without norms"):
+        exported(GNN([GENConv(5, 3, mlp_layers=2, norm="none")]), "pyg")
+    with pytest.raises(InputError, match="Own cannot be exported; of this package's models, GNN, ResGCN"):
+        exported(Own(), "pyg")
 
 
 def test_the_command_writes_a_folder_that_stands_alone(tmp_path, monkeypatch, capsys):

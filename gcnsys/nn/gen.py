@@ -63,6 +63,12 @@ class GENConv(nn.Module):
         self.norms = nn.ModuleList(module for module in norms if module is not None)
 
     @property
+    def out_width(self) -> int:
+        last = self.linears[-1]
+        assert isinstance(last, Linear)
+        return last.out_width
+
+    @property
     def row_wise(self) -> bool:
         return all_row_wise(list(self.norms))
 
