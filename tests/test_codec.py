@@ -50,6 +50,15 @@ def test_the_core_and_torch_write_and_read_the_same_bytes(by_torch, bits, width,
     assert torch.equal(back.nan_to_num(7.0), again.nan_to_num(7.0))
 
 
+@pytest.mark.parametrize("width", [6, 8])
+def test_torch_reads_a_single_row_wherever_its_scale_lies(by_torch, width):
+    by_torch(True)
+    x = torch.full((1, width), 2.0)
+    wire = quantize(x, KEY, torch.arange(1), 8)
+    shifted = torch.cat([wire.new_zeros(1, 3), wire], 1).flatten()[3:].view(1, -1)
+    assert torch.equal(dequantize(shifted, width, x.dtype, 8), x)
+
+
 @pytest.mark.parametrize("name", CODECS)
 @pytest.mark.parametrize("width", [1, 5, 64])
 def test_the_wire_holds_as_many_bytes_as_it_says(name, width):

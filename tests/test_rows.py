@@ -108,7 +108,8 @@ def test_an_activation_passes_gradcheck(side, normed):
 
 @pytest.mark.parametrize("normed", [False, True])
 def test_the_bits_of_an_activation_do_not_depend_on_the_number_of_threads(normed):
-    pytest.importorskip("gcnsys.kernels._core", reason="the native core was not built")
+    if backend.core() is None:
+        pytest.skip("the native core was not built, or is switched off")
     x, grad = (normal(seed, 1000, 33).float() for seed in (0, 1))
     seen = []
     before = torch.get_num_threads()

@@ -60,7 +60,8 @@ def dequantize(wire: Tensor, width: int, dtype: torch.dtype, bits: Bits) -> Tens
         return out
     if bits == 16:
         return out.copy_(wire.view(torch.bfloat16))
-    scale = wire[:, width:].contiguous().view(torch.float32)
+    # In memory of its own, where floats may lie; a single row counts as contiguous as it is.
+    scale = wire[:, width:].clone(memory_format=torch.contiguous_format).view(torch.float32)
     return out.copy_(wire[:, :width].view(torch.int8).float() * scale)
 
 
