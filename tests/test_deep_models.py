@@ -1,7 +1,10 @@
 """Deep models and propagations train as modules of PyG and DGL do that hold the same weights."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -318,3 +321,31 @@ def test_a_shape_they_cannot_have_is_refused(settings, sentence):
 def test_a_generalized_convolution_has_at_least_one_linear_layer():
     with pytest.raises(InputError, match="mlp_layers must be at least 1, got 0"):
         GENConv(3, 3, mlp_layers=0)
+
+
+PEAK = """
+import sys, torch
+from gcnsys.graph import Graph
+from gcnsys.kernels import LocalBlock
+from gcnsys.kernels.memory import keep_freed_memory
+from gcnsys.nn import ModelSettings, build_model
+
+keep_freed_memory()
+layers = int(sys.argv[1])
+graph = Graph.from_edge_index(torch.randint(8000, (2, 60_000)), num_nodes=8000)
+model = build_model(ModelSettings("resgcn", layers, 128, recompute=True), 8, 3, seed=0).train()
+for _ in range(2):
+    model([LocalBlock.from_graph(graph)] * layers, torch.randn(8000, 8)).sum().backward()
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.processes
+def test_the_peak_of_a_process_grows_by_little_more_than_what_is_kept():
+    if not Path("/proc/self/status").exists():
+        pytest.skip("there is no /proc to read peaks from")
+    peaks = []
+    for layers in (4, 20):
+        command = [sys.executable, "-c", PEAK, str(layers)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024)
+    assert (peaks[1] - peaks[0]) / 16 / (8000 * 128 * 4) < 1.6

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from experiments.kernels.timing import side_by_side
 from experiments.machine import report
 from gcnsys import kernels
-from gcnsys.kernels import DropoutKey, Mask, RowNorm, activation, backend, keyed_dropout
+from gcnsys.kernels import DropoutKey, Mask, RowNorm, activation, keyed_dropout
+from gcnsys.kernels.memory import keep_freed_memory
 
 
 def measured(rows: int, width: int) -> dict[str, float]:
@@ -55,7 +56,7 @@ def main() -> None:
     cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     torch.set_num_threads(options.threads)
-    backend.keep_freed_memory()
+    keep_freed_memory()
     figures = measured(options.rows, options.width)
     report({"nanoseconds_an_element": figures, "kernels": kernels.name()}, options.out)
 

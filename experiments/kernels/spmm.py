@@ -17,8 +17,9 @@ from experiments.kernels.timing import copy_bandwidth, side_by_side
 from experiments.machine import report
 from gcnsys import kernels
 from gcnsys.graph import Graph
-from gcnsys.kernels import Matrix, backend
+from gcnsys.kernels import Matrix
 from gcnsys.kernels.matrix import csr_tensor
+from gcnsys.kernels.memory import keep_freed_memory
 
 WIDTHS = (16, 41, 64, 128, 256, 602)
 PYG_BYTES = 2**31
@@ -146,7 +147,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="write the result here, too")
     asked = options.parse_args()
     widths, threads = ([int(part) for part in text.split(",")] for text in (asked.widths, asked.threads))
-    backend.keep_freed_memory()  # as a training run does; all peers gain by it
+    keep_freed_memory()  # as a training run does; all peers gain by it
     records = []
     for name in asked.graphs:
         for record in measured(name, named(name), widths, threads, asked.seconds):

@@ -19,7 +19,8 @@ from experiments.kernels.timing import side_by_side
 from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.graph import CSR
-from gcnsys.kernels import Matrix, backend
+from gcnsys.kernels import Matrix
+from gcnsys.kernels.memory import keep_freed_memory
 from gcnsys.partition import assign, cut
 from gcnsys.partition.assign import Request
 from gcnsys.partition.order import Ordered, ordered
@@ -108,7 +109,7 @@ def main() -> None:
     cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     torch.set_num_threads(1)
-    backend.keep_freed_memory()  # as a training run does
+    keep_freed_memory()  # as a training run does
     widths = [int(width) for width in options.widths.split(",")]
     records = {}
     for name in options.graphs:

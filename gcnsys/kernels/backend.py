@@ -58,18 +58,6 @@ def name() -> str:
     return "torch" if module is None else f"native-{module.VECTOR}"
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees, for as long as it lives.
-
-    Every epoch asks for the same large tensors. A C library that gives their pages back gets them
-    anew each time, cleared by the kernel: as slow as a sparse product. A training run is a process
-    that wants this; a library that is imported into one does not decide it.
-    """
-    module = core()
-    if module is not None:
-        module.keep_freed_memory()
-
-
 def summed(dtype: torch.dtype) -> torch.dtype:
     """The type in which numbers stored like this are added up."""
     return torch.float64 if dtype == torch.float64 else torch.float32

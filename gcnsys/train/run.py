@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gcnsys.kernels.backend import keep_freed_memory
+from gcnsys.kernels.memory import keep_freed_memory
 from gcnsys.nn import Model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
