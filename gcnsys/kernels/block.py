@@ -251,10 +251,15 @@ class LocalBlock(ScaledBlock):
         input_ids: see :class:`Block`.
         degrees: of the S source rows.
         symmetric: the matrix equals its transpose.
+        in_weight: see :class:`ScaledBlock`; None: that of the edges that are here.
     """
 
-    def __init__(self, csr: CSR, input_ids: Tensor, degrees: Degrees, *, symmetric: bool = False) -> None:
-        super().__init__(input_ids, input_ids[: csr.num_rows], csr.row_sums(), degrees)
+    def __init__(
+        self, csr: CSR, input_ids: Tensor, degrees: Degrees, *, symmetric: bool = False,
+        in_weight: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        in_weight = csr.row_sums() if in_weight is None else in_weight
+        super().__init__(input_ids, input_ids[: csr.num_rows], in_weight, degrees)
         self.matrix = Matrix(csr, symmetric=symmetric)
         self._edges: dict[bool, Edges] = {}
 

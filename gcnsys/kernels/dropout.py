@@ -63,12 +63,17 @@ def _scrambled(words: Tensor) -> Tensor:
     return words ^ ((words >> 31) & ((1 << 33) - 1))
 
 
+def steps(key: DropoutKey) -> tuple[int, int, int]:
+    """What is added to a node's id in turn, modulo 2^64."""
+    first, second, third = ((part + 1) * _GOLDEN64 % 2**64 for part in (key.site, key.epoch, key.seed))
+    return first, second, third
+
+
 def row_words(key: DropoutKey, node_ids: Tensor) -> tuple[Tensor, Tensor]:
     """Two int32 words ``[n]`` for each of the given nodes."""
     words = node_ids.long()
-    for part in (key.site, key.epoch, key.seed):
-        step = (part + 1) * _GOLDEN64
-        words = _scrambled(words + ((step + 2**63) % 2**64 - 2**63))
+    for step in steps(key):
+        words = _scrambled(words + (step - 2**64 if step >= 2**63 else step))
     low = (words << 32) >> 32
     return low.to(torch.int32), (words >> 32).to(torch.int32)
 

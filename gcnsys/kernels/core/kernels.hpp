@@ -5,6 +5,7 @@
 #pragma once
 
 #include "attention.hpp"
+#include "sampling.hpp"
 #include "tuner.hpp"
 
 #include <cstdint>
@@ -149,7 +150,8 @@ struct Dequantize {
     TASK(Dequantize<double>)                     \
     TASK(Dequantize<bfloat16>)                   \
     GCNSYS_FUSED_TASKS(TASK)                     \
-    GCNSYS_EDGE_TASKS(TASK)
+    GCNSYS_EDGE_TASKS(TASK)                      \
+    GCNSYS_SAMPLING_TASKS(TASK)
 
 class Kernels {
 public:

@@ -110,5 +110,6 @@ NB_MODULE(_core, m) {
                 nb::arg("threshold"), nb::arg("scale"), nb::arg("threads") = 1);
     bind_attention(pattern);
     bind_rows(m);
+    bind_sampling(m, pattern);
     m.def("keep_freed_memory", &keep_freed_memory);
 }

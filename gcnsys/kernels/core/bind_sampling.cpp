@@ -1,0 +1,287 @@
+// Draws among neighbours, and new numbers for the nodes of a sample, for Python.
+#include "pattern.hpp"
+#include "sampling.hpp"
+
+#include <nanobind/stl/array.h>
+
+#include <array>
+#include <vector>
+
+namespace gcnsys {
+namespace {
+
+using Steps = std::array<std::uint64_t, 3>;
+
+// A vector of one of the two types of ids.
+template <class Body>
+void by_index(const Array& ids, const char* name, Body body) {
+    if (holds<std::int32_t>(ids)) body(std::int32_t());
+    else if (holds<std::int64_t>(ids)) body(std::int64_t());
+    else refuse(std::string(name) + " must be int32 or int64");
+}
+
+std::int64_t length(const Array& array) { return array.ndim() == 1 ? std::int64_t(array.shape(0)) : -1; }
+
+template <class Index>
+Asked<Index> asked_of(const Pattern& pattern, const Index* indices, const Array& nodes, const Steps& steps,
+                      const Offered& starts, const Offered& edges, const Offered& columns, int threads) {
+    Asked<Index> asked{};
+    asked.rows = length(nodes);
+    asked.nodes = vector<std::int64_t>(nodes, asked.rows, "nodes");
+    for (std::int64_t i = 0; i < asked.rows; ++i)
+        if (asked.nodes[i] < 0 || asked.nodes[i] >= pattern.rows())
+            refuse("nodes names row " + std::to_string(asked.nodes[i]) + " of " + std::to_string(pattern.rows()));
+    asked.indptr = pattern.offsets(), asked.indices = indices;
+    std::copy(steps.begin(), steps.end(), asked.steps);
+    asked.threads = threads < 1 ? 1 : threads;
+    if (!starts) return asked;
+    asked.starts = vector<std::int64_t>(starts, asked.rows + 1, "starts");
+    const std::int64_t total = asked.starts[asked.rows];
+    for (std::int64_t i = 0; i < asked.rows; ++i)
+        if (asked.starts[i] < 0 || asked.starts[i] > asked.starts[i + 1]) refuse("starts must ascend");
+    if (!columns) refuse("starts and columns come together");
+    asked.edges = vector<std::int64_t>(edges, total, "edges");
+    asked.columns = vector<Index>(columns, total, "columns");
+    return asked;
+}
+
+// How many entries each row gets must be what the draw will write.
+template <class Index, class Count>
+void check_room(const Asked<Index>& asked, Count count) {
+    for (std::int64_t i = 0; i < asked.rows; ++i) {
+        const std::int64_t size = asked.indptr[asked.nodes[i] + 1] - asked.indptr[asked.nodes[i]];
+        if (asked.starts[i + 1] - asked.starts[i] != count(size)) refuse("starts does not fit what is drawn");
+    }
+}
+
+void draw_uniform(const Pattern& pattern, const Array& nodes, const Steps& steps, std::int64_t count, bool repeated,
+                  const Array& starts, const Array& columns, Offered edges, int threads) {
+    if (count < 0) refuse("count must not be negative");
+    pattern.with_indices([&](auto indices) {
+        using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
+        UniformDraw<Index> d{asked_of<Index>(pattern, indices, nodes, steps, starts, edges, columns, threads), count,
+                             repeated};
+        check_room(d.asked, [&](std::int64_t size) { return repeated ? (size ? count : 0) : std::min(size, count); });
+        nb::gil_scoped_release unlocked;
+        kernels().run(d);
+    });
+}
+
+void draw_weighted(const Pattern& pattern, const Array& nodes, const Steps& steps, std::int64_t count,
+                   const Array& weight, const Array& starts, const Array& columns, const Array& last, Offered edges,
+                   int threads) {
+    if (count < 0) refuse("count must not be negative");
+    pattern.with_indices([&](auto indices) {
+        using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
+        WeightedDraw<Index> d{asked_of<Index>(pattern, indices, nodes, steps, starts, edges, columns, threads), count,
+                              vector<double>(weight, pattern.edges(), "weight"), nullptr};
+        d.last = vector<double>(last, d.asked.rows, "last");
+        for (std::int64_t i = 0; i < d.asked.rows; ++i) {
+            const std::int64_t first = pattern.offsets()[d.asked.nodes[i]];
+            const std::int64_t end = pattern.offsets()[d.asked.nodes[i] + 1];
+            const std::int64_t there = std::count_if(d.weight + first, d.weight + end, [](double w) { return w > 0; });
+            if (d.asked.starts[i + 1] - d.asked.starts[i] != std::min(there, count))
+                refuse("starts does not fit what is drawn");
+        }
+        nb::gil_scoped_release unlocked;
+        kernels().run(d);
+    });
+}
+
+void draw_poisson(const Pattern& pattern, const Array& nodes, std::uint32_t a, std::uint32_t b, const Array& below,
+                  Offered counts, Offered starts, Offered columns, Offered edges, int threads) {
+    pattern.with_indices([&](auto indices) {
+        using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
+        PoissonDraw<Index> d{asked_of<Index>(pattern, indices, nodes, Steps{}, starts, edges, columns, threads), a, b,
+                             nullptr, nullptr};
+        d.below = reinterpret_cast<const std::uint64_t*>(vector<std::int64_t>(below, d.asked.rows, "below"));
+        d.counts = vector<std::int64_t>(counts, d.asked.rows, "counts");
+        if (bool(counts) == bool(starts)) refuse("give counts, and afterwards starts");
+        std::vector<std::int64_t> expected;
+        if (starts) {
+            expected.resize(std::size_t(d.asked.rows));
+            auto counting = d;
+            counting.counts = expected.data();
+            kernels().run(counting);
+            for (std::int64_t i = 0; i < d.asked.rows; ++i)
+                if (d.asked.starts[i + 1] - d.asked.starts[i] != expected[std::size_t(i)])
+                    refuse("starts does not fit what is drawn");
+        }
+        nb::gil_scoped_release unlocked;
+        kernels().run(d);
+    });
+}
+
+// Numbers for ids in the order in which they come: a table over all ids where they are few beside what is
+// looked up, else one that grows with what it holds.
+template <class Index>
+class Numbers {
+public:
+    Numbers(std::int64_t universe, std::int64_t expected) {
+        if (universe <= 4 * expected) direct_.assign(std::size_t(universe), -1);
+        else grow(1024);
+    }
+
+    // The id's number, and whether it is new.
+    std::pair<std::int32_t, bool> put(Index id) {
+        if (!direct_.empty()) {
+            std::int32_t& slot = direct_[std::size_t(id)];
+            const bool fresh = slot < 0;
+            if (fresh) slot = std::int32_t(count_++);
+            return {slot, fresh};
+        }
+        for (std::size_t place = home(id);; place = (place + 1) & mask_) {
+            Slot& slot = slots_[place];
+            if (slot.id == id) return {slot.number, false};
+            if (slot.id != nobody) continue;
+            slot = {id, std::int32_t(count_++)};
+            const std::int32_t number = slot.number;
+            if (std::size_t(count_) * 2 > mask_) grow((mask_ + 1) * 2);
+            return {number, true};
+        }
+    }
+
+    // The id's number, or -1.
+    std::int32_t find(Index id) const {
+        if (!direct_.empty()) return direct_[std::size_t(id)];
+        for (std::size_t place = home(id);; place = (place + 1) & mask_) {
+            if (slots_[place].id == id) return slots_[place].number;
+            if (slots_[place].id == nobody) return -1;
+        }
+    }
+
+private:
+    struct Slot {
+        Index id;
+        std::int32_t number;
+    };
+    static constexpr Index nobody = -1;
+
+    std::size_t home(Index id) const {
+        return std::size_t((std::uint64_t(id) * 0x9E3779B97F4A7C15u) >> 32) & mask_;
+    }
+
+    void grow(std::size_t size) {
+        std::vector<Slot> old(size, Slot{nobody, 0});
+        old.swap(slots_);
+        mask_ = size - 1;
+        for (const Slot& slot : old) {
+            if (slot.id == nobody) continue;
+            std::size_t place = home(slot.id);
+            while (slots_[place].id != nobody) place = (place + 1) & mask_;
+            slots_[place] = slot;
+        }
+    }
+
+    std::vector<std::int32_t> direct_;
+    std::vector<Slot> slots_;
+    std::size_t mask_ = 0;
+    std::int64_t count_ = 0;
+};
+
+template <class Index>
+Numbers<Index> numbered(const std::int64_t* nodes, std::int64_t count, std::int64_t universe, std::int64_t expected) {
+    Numbers<Index> numbers(universe, expected);
+    for (std::int64_t i = 0; i < count; ++i) {
+        if (nodes[i] < 0 || nodes[i] >= universe)
+            refuse("node " + std::to_string(nodes[i]) + " is outside 0.." + std::to_string(universe - 1));
+        if (!numbers.put(Index(nodes[i])).second) refuse("node " + std::to_string(nodes[i]) + " comes twice");
+    }
+    return numbers;
+}
+
+// Numbers the nodes, then whatever else the columns name; returns how many are new.
+std::int64_t renumber(const Array& nodes, const Array& columns, std::int64_t universe, const Array& local,
+                      const Array& fresh) {
+    std::int64_t found = 0;
+    by_index(columns, "columns", [&](auto index) {
+        using Index = decltype(index);
+        const std::int64_t count = length(nodes), edges = length(columns);
+        const std::int64_t* ids = vector<std::int64_t>(nodes, count, "nodes");
+        const Index* named = vector<Index>(columns, edges, "columns");
+        std::int32_t* out = vector<std::int32_t>(local, edges, "local");
+        std::int64_t* others = vector<std::int64_t>(fresh, edges, "fresh");
+        auto numbers = numbered<Index>(ids, count, universe, count + edges);
+        bool inside = true;
+        {
+            nb::gil_scoped_release unlocked;
+            for (std::int64_t edge = 0; edge < edges && inside; ++edge) {
+                const Index id = named[edge];
+                if (!(inside = id >= 0 && id < universe)) break;
+                const auto [number, is_new] = numbers.put(id);
+                out[edge] = number;
+                if (is_new) others[found++] = id;
+            }
+        }
+        if (!inside) refuse("a column is outside 0.." + std::to_string(universe - 1));
+    });
+    return found;
+}
+
+// The entries of the listed rows whose columns are listed, too; first, where `counts` is given, how many.
+void induce(const Pattern& pattern, const Array& nodes, Offered counts, Offered starts, Offered columns,
+            Offered edges, int threads) {
+    pattern.with_indices([&](auto indices) {
+        using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
+        const std::int64_t rows = length(nodes);
+        const std::int64_t* ids = vector<std::int64_t>(nodes, rows, "nodes");
+        std::int64_t* number = vector<std::int64_t>(counts, rows, "counts");
+        const std::int64_t* offsets = vector<std::int64_t>(starts, rows + 1, "starts");
+        if (bool(number) == bool(offsets)) refuse("give counts, and afterwards starts");
+        if (pattern.rows() != pattern.cols()) refuse("a subgraph is of a square pattern");
+        std::int64_t total = 0;
+        if (offsets) total = offsets[rows];
+        std::int32_t* local = vector<std::int32_t>(columns, total, "columns");
+        std::int64_t* taken = vector<std::int64_t>(edges, total, "edges");
+        if (offsets && !columns) refuse("starts and columns come together");
+        std::int64_t work = 0;
+        const std::int64_t* first = pattern.offsets();
+        for (std::int64_t i = 0; i < rows; ++i)
+            if (ids[i] >= 0 && ids[i] < pattern.rows()) work += first[ids[i] + 1] - first[ids[i]];
+        const auto numbers = numbered<Index>(ids, rows, pattern.rows(), rows + work);
+        bool fits = true;
+        {
+            nb::gil_scoped_release unlocked;
+#pragma omp parallel for schedule(dynamic, 64) num_threads(threads < 1 ? 1 : threads) reduction(&& : fits)
+            for (std::int64_t i = 0; i < rows; ++i) {
+                std::int64_t found = 0;
+                for (std::int64_t edge = first[ids[i]]; edge < first[ids[i] + 1]; ++edge) {
+                    const std::int32_t other = numbers.find(indices[edge]);
+                    if (other < 0) continue;
+                    if (offsets) {
+                        const std::int64_t place = offsets[i] + found;
+                        if (place >= offsets[i + 1] || offsets[i] < 0 || offsets[i + 1] > total) {
+                            fits = false;
+                            break;
+                        }
+                        local[place] = other;
+                        if (taken) taken[place] = edge;
+                    }
+                    ++found;
+                }
+                if (number) number[i] = found;
+            }
+        }
+        if (!fits) refuse("starts does not fit what is there");
+    });
+}
+
+}  // namespace
+
+void bind_sampling(nb::module_& m, nb::class_<Pattern>& pattern) {
+    pattern.def("draw_uniform", &draw_uniform, nb::arg("nodes"), nb::arg("steps"), nb::arg("count"),
+                nb::arg("repeated"), nb::arg("starts"), nb::arg("columns"), nb::arg("edges").none(),
+                nb::arg("threads") = 1);
+    pattern.def("draw_weighted", &draw_weighted, nb::arg("nodes"), nb::arg("steps"), nb::arg("count"),
+                nb::arg("weight"), nb::arg("starts"), nb::arg("columns"), nb::arg("last"), nb::arg("edges").none(),
+                nb::arg("threads") = 1);
+    pattern.def("draw_poisson", &draw_poisson, nb::arg("nodes"), nb::arg("a"), nb::arg("b"), nb::arg("below"),
+                nb::arg("counts").none(), nb::arg("starts").none(), nb::arg("columns").none(),
+                nb::arg("edges").none(), nb::arg("threads") = 1);
+    pattern.def("induce", &induce, nb::arg("nodes"), nb::arg("counts").none(), nb::arg("starts").none(),
+                nb::arg("columns").none(), nb::arg("edges").none(), nb::arg("threads") = 1);
+    m.def("renumber", &renumber, nb::arg("nodes"), nb::arg("columns"), nb::arg("universe"), nb::arg("local"),
+          nb::arg("fresh"));
+}
+
+}  // namespace gcnsys

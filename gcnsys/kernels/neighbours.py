@@ -1,0 +1,279 @@
+r"""Draws among the neighbours of some nodes, and subgraphs.
+
+All randomness is a hash (:mod:`gcnsys.kernels.dropout`) of (seed, step, site) and of global node ids: what a
+node draws is the same whoever draws it, in which order, with how many threads, natively or in torch, and on
+whichever rank. Three ways to draw among a node's in-edges:
+
+- ``uniform``: a fixed number, each set equally likely (Floyd's method, Bentley & Floyd 1987), or with
+  repetition.
+- ``weighted``: a fixed number without repetition, the first in an exponential race at the speeds of the
+  weights (Efraimidis & Spirakis 2006); given when the next one arrived, each was in with probability
+  :math:`1 - e^{-w t}` (Cohen & Kaplan 2007), which makes sums unbiased.
+- ``poisson``: each neighbour u of v if a number that belongs to u is below a threshold of v, so that
+  nodes share neighbours (LABOR, Balin & Çatalyürek 2023).
+
+Letters: n nodes that are asked for, N nodes of the graph, E edges of it, e edges that are drawn.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcnsys.errors import InputError
+from gcnsys.graph import CSR
+from gcnsys.kernels.backend import core
+from gcnsys.kernels.dropout import DropoutKey, hashed, row_words, steps
+
+_UNIT = 2.0**-32
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Drawn:
+    """In-edges of some nodes.
+
+    Attributes:
+        indptr: ``[n + 1]`` int64: which edges end at each node.
+        columns: ``[e]`` where they start: ids in the graph or, of a subgraph, places among its nodes.
+        edges: ``[e]`` int64 which edges of the graph they are; None: not asked for.
+        until: ``[n]`` float64, of weighted draws: when the first of the others arrived.
+    """
+
+    indptr: Tensor
+    columns: Tensor
+    edges: Tensor | None
+    until: Tensor | None = None
+
+
+class EdgeWeights:
+    """Weights to draw by.
+
+    Args:
+        csr: the graph's adjacency.
+        weight: ``[E]``, not negative; what has 0 is never drawn.
+
+    Raises:
+        InputError: the weights are of another number, negative or not finite.
+    """
+
+    def __init__(self, csr: CSR, weight: Tensor) -> None:
+        weight = weight.double().contiguous()
+        if weight.shape != csr.indices.shape:
+            raise InputError(f"{csr.num_edges} edges need as many weights, got shape {list(weight.shape)}")
+        if not bool((weight >= 0).all() & weight.isfinite().all()):
+            raise InputError("weights to draw by must be finite and at least 0")
+        self.weight = weight
+        self.positive = CSR(csr.indptr, csr.indices, csr.num_cols, (weight > 0).float()).row_sums().long()
+
+
+class Neighbours:
+    """A graph's adjacency ``[N, N]``, ready for draws on the CPU.
+
+    Args:
+        csr: row v lists the nodes that send to v; kept, not copied.
+    """
+
+    def __init__(self, csr: CSR) -> None:
+        self.csr = CSR(csr.indptr.contiguous(), csr.indices.contiguous(), csr.num_cols)
+        self.degree = csr.indptr.diff()
+
+    @cached_property
+    def _pattern(self) -> Any:
+        module = core()
+        return (
+            None if module is None else module.Pattern(self.csr.indptr, self.csr.indices, self.csr.num_cols)
+        )
+
+    def all_of(self, nodes: Tensor) -> Drawn:
+        """All in-edges of ``nodes`` ``[n]``."""
+        counts = self.degree[nodes]
+        indptr = _ends(counts)
+        first = torch.repeat_interleave(self.csr.indptr[nodes] - indptr[:-1], counts)
+        edges = first + torch.arange(int(indptr[-1]))
+        return Drawn(indptr, self.csr.indices[edges], edges)
+
+    def uniform(
+        self, nodes: Tensor, count: int, key: DropoutKey, *, repeated: bool = False, numbered: bool = True
+    ) -> Drawn:
+        """``count`` in-edges of each node, or all if there are no more; in the order of the graph.
+
+        Args:
+            nodes: ``[n]`` int64.
+            count: at least 0.
+            key: what the draw depends on besides the nodes.
+            repeated: an edge may be drawn more than once; a node with in-edges gets ``count`` of them.
+            numbered: say which edges of the graph they are.
+        """
+        size = self.degree[nodes]
+        counts = torch.where(size > 0, count, 0) if repeated else size.clamp(max=count)
+        indptr = _ends(counts)
+        if self._pattern is not None:
+            columns, edges = self._room(indptr, numbered)
+            self._pattern.draw_uniform(
+                nodes, steps(key), count, repeated, indptr, columns, edges, torch.get_num_threads()
+            )
+            return Drawn(indptr, columns, edges)
+        a, b = row_words(key, nodes)
+        places = torch.arange(count).repeat(nodes.numel(), 1)
+        for j in range(count):
+            word = hashed(a, b, torch.tensor(j, dtype=torch.int32)).long() & 0xFFFFFFFF
+            limit = size - count + j
+            drawn = (word * (size if repeated else limit + 1)) >> 32
+            taken = (places[:, :j] == drawn[:, None]).any(1) & (not repeated)
+            few = size <= (0 if repeated else count)
+            places[:, j] = torch.where(few, places[:, j], torch.where(taken, limit, drawn))
+        there = torch.arange(count) < counts[:, None]
+        edges = (self.csr.indptr[nodes][:, None] + places.sort(1).values)[there]
+        return Drawn(indptr, self.csr.indices[edges], edges)
+
+    def weighted(self, nodes: Tensor, count: int, key: DropoutKey, weights: EdgeWeights) -> Drawn:
+        """The ``count`` in-edges of each node that win its race, or all of a weight if there are no more."""
+        indptr = _ends(weights.positive[nodes].clamp(max=count))
+        if self._pattern is not None:
+            columns, edges = self._room(indptr, numbered=True)
+            until = torch.empty(nodes.numel(), dtype=torch.float64)
+            self._pattern.draw_weighted(
+                nodes,
+                steps(key),
+                count,
+                weights.weight,
+                indptr,
+                columns,
+                until,
+                edges,
+                torch.get_num_threads(),
+            )
+            return Drawn(indptr, columns, edges, until)
+        (a, b), whole = row_words(key, nodes), self.all_of(nodes)
+        assert whole.edges is not None
+        rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
+        places = torch.arange(rows.numel()) - whole.indptr[rows]
+        words = hashed(a[rows], b[rows], places.to(torch.int32)).long() & 0xFFFFFFFF
+        speed = weights.weight[whole.edges]
+        times = torch.where(speed > 0, -((words.double() + 0.5) * _UNIT).log() / speed, torch.inf)
+        order = times.argsort(stable=True)
+        order = order[rows[order].argsort(stable=True)]
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(order.numel()) - whole.indptr[rows]
+        won = rank < indptr.diff()[rows]
+        until = torch.full((nodes.numel(),), torch.inf, dtype=torch.float64)
+        next_one = rank == indptr.diff()[rows]
+        until[rows[next_one]] = times[next_one]
+        return Drawn(indptr, whole.columns[won], whole.edges[won], until)
+
+    def poisson(self, nodes: Tensor, rate: Tensor, key: DropoutKey, *, numbered: bool = True) -> Drawn:
+        """Each in-edge of ``nodes[i]`` with probability ``rate[i]``; a source draws once for all its edges.
+
+        Args:
+            nodes: ``[n]`` int64.
+            rate: ``[n]`` float64 in ``[0, 1]``, kept to a multiple of 2^-32.
+            key: what the numbers of sources depend on besides their ids.
+            numbered: say which edges of the graph they are.
+        """
+        below = thresholds(rate)
+        (a,), (b,) = row_words(key, torch.zeros(1, dtype=torch.int64))
+        if self._pattern is not None:
+            counts, words = torch.empty_like(nodes), (int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)
+            threads = torch.get_num_threads()
+            self._pattern.draw_poisson(nodes, *words, below, counts, None, None, None, threads)
+            indptr = _ends(counts)
+            columns, edges = self._room(indptr, numbered)
+            self._pattern.draw_poisson(nodes, *words, below, None, indptr, columns, edges, threads)
+            return Drawn(indptr, columns, edges)
+        whole = self.all_of(nodes)
+        assert whole.edges is not None
+        rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
+        kept = source_words(a, b, whole.columns) < below[rows]
+        indptr = _ends(torch.bincount(rows[kept], minlength=nodes.numel()))
+        return Drawn(indptr, whole.columns[kept], whole.edges[kept])
+
+    def induced(self, nodes: Tensor) -> Drawn:
+        """The edges between ``nodes`` ``[n]``, each named once; ``columns`` are places among them, int32."""
+        if self._pattern is not None:
+            counts, threads = torch.empty_like(nodes), torch.get_num_threads()
+            self._pattern.induce(nodes, counts, None, None, None, threads)
+            indptr = _ends(counts)
+            total = int(indptr[-1])
+            columns, edges = torch.empty(total, dtype=torch.int32), torch.empty(total, dtype=torch.int64)
+            self._pattern.induce(nodes, None, indptr, columns, edges, threads)
+            return Drawn(indptr, columns, edges)
+        whole = self.all_of(nodes)
+        assert whole.edges is not None
+        ids, places = nodes.sort()
+        found = torch.searchsorted(ids, whole.columns.long()).clamp(max=max(0, nodes.numel() - 1))
+        kept = ids[found] == whole.columns
+        rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
+        indptr = _ends(torch.bincount(rows[kept], minlength=nodes.numel()))
+        return Drawn(indptr, places[found[kept]].to(torch.int32), whole.edges[kept])
+
+    def _room(self, indptr: Tensor, numbered: bool) -> tuple[Tensor, Tensor | None]:
+        total = int(indptr[-1])
+        edges = torch.empty(total, dtype=torch.int64) if numbered else None
+        return torch.empty(total, dtype=self.csr.indices.dtype), edges
+
+
+def renumbered(nodes: Tensor, columns: Tensor, universe: int) -> tuple[Tensor, Tensor]:
+    """Number nodes from 0 in the order in which they come: first ``nodes``, then others that are named.
+
+    Args:
+        nodes: ``[n]`` int64 ids, each once.
+        columns: ``[e]`` ids.
+        universe: how many ids there are.
+
+    Returns:
+        ``[m]`` int64: the id of every number; ``[e]`` int32: the number of every column.
+    """
+    module = core()
+    if module is not None:
+        local, fresh = (
+            torch.empty(columns.numel(), dtype=torch.int32),
+            torch.empty(columns.numel(), dtype=torch.int64),
+        )
+        count = module.renumber(nodes, columns, universe, local, fresh)
+        return torch.cat([nodes, fresh[:count]]), local
+    named = torch.cat([nodes, columns.long()])
+    ids, place = named.unique(return_inverse=True)
+    first = torch.full((ids.numel(),), named.numel()).scatter_reduce_(
+        0, place, torch.arange(named.numel()), "amin"
+    )
+    order = first.argsort()
+    number = torch.empty_like(order)
+    number[order] = torch.arange(order.numel())
+    return ids[order], number[place[nodes.numel() :]].to(torch.int32)
+
+
+def thresholds(rate: Tensor) -> Tensor:
+    """What words of 32 bits must be below to come up with a probability, ``[n]`` int64."""
+    return (rate.double() * 2**32).ceil().long().clamp_(0, 2**32)
+
+
+def source_words(a: Tensor, b: Tensor, ids: Tensor) -> Tensor:
+    """32 bits as int64 for each id, for the words of a draw."""
+    ids = ids.long()
+    low, high = ((ids << 32) >> 32).to(torch.int32), (ids >> 32).to(torch.int32)
+    return hashed(a ^ (high * (0x85EBCA6B - 2**32)), b, low).long() & 0xFFFFFFFF
+
+
+def _ends(counts: Tensor) -> Tensor:
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def checked_nodes(name: str, nodes: Tensor, num_nodes: int) -> Tensor:
+    """Ids of nodes, each once, as int64.
+
+    Raises:
+        InputError: they are not integers of one dimension, outside the graph, or one comes twice.
+    """
+    if nodes.ndim != 1 or nodes.dtype.is_floating_point or nodes.dtype == torch.bool:
+        raise InputError(f"{name} must be a row of integers, got {nodes.dtype} of shape {list(nodes.shape)}")
+    nodes = nodes.long().contiguous()
+    if nodes.numel():
+        low, high = (int(end) for end in torch.aminmax(nodes))
+        if low < 0 or high >= num_nodes:
+            raise InputError(f"{name} names node {low if low < 0 else high}, outside 0..{num_nodes - 1}")
+        ids, counts = nodes.unique(return_counts=True)
+        if ids.numel() < nodes.numel():
+            raise InputError(f"{name} names node {int(ids[counts > 1][0])} twice; name each node once")
+    return nodes

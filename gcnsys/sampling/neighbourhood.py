@@ -1,0 +1,110 @@
+"""Where a sampler looks edges up.
+
+Letters: n nodes that are asked for, N nodes of the graph, e edges that are drawn.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gcnsys.graph import CSR, Graph
+from gcnsys.kernels.block import Degrees
+from gcnsys.kernels.dropout import DropoutKey
+from gcnsys.kernels.neighbours import Drawn, EdgeWeights, Neighbours
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Found:
+    """In-edges of some nodes, as they were drawn.
+
+    Attributes:
+        csr: ``[n, N]`` with the weights and columns of the graph's edges.
+        in_weight: ``[n]`` float64 weight (or number) of all in-edges of each node.
+        inverse: ``[n]`` or ``[e]`` float64, the inverse of the probability with which edges were drawn, of
+            all edges of a node or of each; None: 1.
+    """
+
+    csr: CSR
+    in_weight: Tensor
+    inverse: Tensor | None = None
+
+
+class Neighbourhood(Protocol):
+    """Where a sampler looks edges up: a graph in this process, or one over all ranks.
+
+    Over ranks every method is collective: ranks call the same ones in the same order.
+    """
+
+    num_nodes: int
+
+    def all_of(self, nodes: Tensor) -> Found:
+        """All in-edges of some nodes."""
+
+    def uniform(self, nodes: Tensor, count: int, key: DropoutKey, *, repeated: bool) -> Found:
+        """``count`` in-edges of each node."""
+
+    def weighted(self, nodes: Tensor, count: int, key: DropoutKey, weights: EdgeWeights) -> Found:
+        """``count`` in-edges of each node, by weight."""
+
+    def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
+        """About ``expected`` in-edges of each node; sources are drawn once for all of them."""
+
+    def degrees(self, nodes: Tensor) -> Degrees:
+        """Degrees of some nodes in the graph."""
+
+
+class WholeGraph:
+    """A graph in this process."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.num_nodes = graph, graph.num_nodes
+        self.neighbours = Neighbours(graph.adjacency)
+
+    @cached_property
+    def _in_weight(self) -> Tensor:
+        return self.graph.in_degree()
+
+    @cached_property
+    def _degrees(self) -> Degrees:
+        return Degrees.of(self.graph)
+
+    def all_of(self, nodes: Tensor) -> Found:
+        return self._found(nodes, self.neighbours.all_of(nodes))
+
+    def uniform(self, nodes: Tensor, count: int, key: DropoutKey, *, repeated: bool) -> Found:
+        drawn = self.neighbours.uniform(nodes, count, key, repeated=repeated, numbered=self._known)
+        size = self.neighbours.degree[nodes].double()
+        return self._found(nodes, drawn, size / count if repeated else (size / count).clamp(min=1))
+
+    def weighted(self, nodes: Tensor, count: int, key: DropoutKey, weights: EdgeWeights) -> Found:
+        drawn = self.neighbours.weighted(nodes, count, key, weights)
+        assert drawn.until is not None
+        assert drawn.edges is not None
+        until = torch.repeat_interleave(drawn.until, drawn.indptr.diff())
+        inverse = -1 / torch.expm1(-weights.weight[drawn.edges] * until)
+        return self._found(nodes, drawn, inverse)
+
+    def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
+        rate = (expected / self.neighbours.degree[nodes].double()).clamp(max=1)
+        drawn = self.neighbours.poisson(nodes, rate, key, numbered=self._known)
+        return self._found(nodes, drawn, 1 / rate)
+
+    def degrees(self, nodes: Tensor) -> Degrees:
+        return self._degrees.take(nodes)
+
+    @property
+    def _known(self) -> bool:
+        """Whether more is known of edges than that they are there."""
+        return self.graph.weight is not None or bool(self.graph.adjacency.columns)
+
+    def _found(self, nodes: Tensor, drawn: Drawn, inverse: Tensor | None = None) -> Found:
+        adjacency, weight, columns = self.graph.adjacency, None, {}
+        if self._known:
+            assert drawn.edges is not None
+            weight = None if adjacency.weight is None else adjacency.weight[drawn.edges]
+            columns = {name: column[drawn.edges] for name, column in adjacency.columns.items()}
+        csr = CSR(drawn.indptr, drawn.columns, self.num_nodes, weight, columns)
+        return Found(csr, self._in_weight[nodes], inverse)
