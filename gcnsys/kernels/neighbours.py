@@ -69,14 +69,17 @@ class EdgeWeights:
 
 
 class Neighbours:
-    """A graph's adjacency ``[N, N]``, ready for draws on the CPU.
+    """A graph's adjacency ``[N, N]``, or some rows of it, ready for draws on the CPU.
 
     Args:
         csr: row v lists the nodes that send to v; kept, not copied.
+        row_ids: ``[N]`` int64, what rows are called in draws; None: their numbers.
+        column_ids: the same of columns.
     """
 
-    def __init__(self, csr: CSR) -> None:
+    def __init__(self, csr: CSR, row_ids: Tensor | None = None, column_ids: Tensor | None = None) -> None:
         self.csr = CSR(csr.indptr.contiguous(), csr.indices.contiguous(), csr.num_cols)
+        self.row_ids, self.column_ids = row_ids, column_ids
         self.degree = csr.indptr.diff()
 
     @cached_property
@@ -112,10 +115,18 @@ class Neighbours:
         if self._pattern is not None:
             columns, edges = self._room(indptr, numbered)
             self._pattern.draw_uniform(
-                nodes, steps(key), count, repeated, indptr, columns, edges, torch.get_num_threads()
+                nodes,
+                self._ids(nodes),
+                steps(key),
+                count,
+                repeated,
+                indptr,
+                columns,
+                edges,
+                torch.get_num_threads(),
             )
             return Drawn(indptr, columns, edges)
-        a, b = row_words(key, nodes)
+        a, b = row_words(key, self._called(nodes))
         places = torch.arange(count).repeat(nodes.numel(), 1)
         for j in range(count):
             word = hashed(a, b, torch.tensor(j, dtype=torch.int32)).long() & 0xFFFFFFFF
@@ -136,6 +147,7 @@ class Neighbours:
             until = torch.empty(nodes.numel(), dtype=torch.float64)
             self._pattern.draw_weighted(
                 nodes,
+                self._ids(nodes),
                 steps(key),
                 count,
                 weights.weight,
@@ -146,7 +158,7 @@ class Neighbours:
                 torch.get_num_threads(),
             )
             return Drawn(indptr, columns, edges, until)
-        (a, b), whole = row_words(key, nodes), self.all_of(nodes)
+        (a, b), whole = row_words(key, self._called(nodes)), self.all_of(nodes)
         assert whole.edges is not None
         rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
         places = torch.arange(rows.numel()) - whole.indptr[rows]
@@ -177,15 +189,20 @@ class Neighbours:
         if self._pattern is not None:
             counts, words = torch.empty_like(nodes), (int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)
             threads = torch.get_num_threads()
-            self._pattern.draw_poisson(nodes, *words, below, counts, None, None, None, threads)
+            self._pattern.draw_poisson(
+                nodes, *words, below, self.column_ids, counts, None, None, None, threads
+            )
             indptr = _ends(counts)
             columns, edges = self._room(indptr, numbered)
-            self._pattern.draw_poisson(nodes, *words, below, None, indptr, columns, edges, threads)
+            self._pattern.draw_poisson(
+                nodes, *words, below, self.column_ids, None, indptr, columns, edges, threads
+            )
             return Drawn(indptr, columns, edges)
         whole = self.all_of(nodes)
         assert whole.edges is not None
         rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
-        kept = source_words(a, b, whole.columns) < below[rows]
+        sources = whole.columns if self.column_ids is None else self.column_ids[whole.columns.long()]
+        kept = source_words(a, b, sources) < below[rows]
         indptr = _ends(torch.bincount(rows[kept], minlength=nodes.numel()))
         return Drawn(indptr, whole.columns[kept], whole.edges[kept])
 
@@ -207,6 +224,12 @@ class Neighbours:
         rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
         indptr = _ends(torch.bincount(rows[kept], minlength=nodes.numel()))
         return Drawn(indptr, places[found[kept]].to(torch.int32), whole.edges[kept])
+
+    def _ids(self, nodes: Tensor) -> Tensor | None:
+        return None if self.row_ids is None else self.row_ids[nodes]
+
+    def _called(self, nodes: Tensor) -> Tensor:
+        return nodes if self.row_ids is None else self.row_ids[nodes]
 
     def _room(self, indptr: Tensor, numbered: bool) -> tuple[Tensor, Tensor | None]:
         total = int(indptr[-1])

@@ -58,14 +58,20 @@ class Standard:
         fanouts: neighbours of a node, the first layer's first (that which reads the inputs); -1: all.
         budget: nodes a layer, edges, or roots, for samplers that do not draw node by node.
         walk: steps of a walk, for samplers that walk.
+        walks: that begin at a node, and
+        restart: how likely each of them ends after a step.
         repeated: a neighbour may be drawn more than once.
+        groups: ``[N]`` the cluster of every node, for samplers of clusters.
     """
 
     layers: int = 2
     fanouts: tuple[int, ...] = (10, 10)
     budget: int = 1024
     walk: int = 2
+    walks: int = 10
+    restart: float = 0.5
     repeated: bool = False
+    groups: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.layers < 1:
@@ -78,7 +84,9 @@ class Standard:
         for fanout in self.fanouts:
             if fanout < 1 and fanout != -1:
                 raise InputError(f"a fan-out must be at least 1, or -1 for all neighbours, got {fanout}")
-        for name in ("budget", "walk"):
+        if not 0 <= self.restart < 1:
+            raise InputError(f"restart must be in [0, 1), got {self.restart}")
+        for name in ("budget", "walk", "walks"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -113,9 +121,13 @@ class Sampler(ABC):
 
     Attributes:
         unbiased: sums over drawn neighbours are right on average.
+        covers: batches hold every node once; where they do not, they are drawn.
+        follows_edges: blocks hold edges of the graph alone.
     """
 
     unbiased: bool = True
+    covers: bool = True
+    follows_edges: bool = True
 
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
         self.graph, self.standard = graph, standard

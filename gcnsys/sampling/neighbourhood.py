@@ -52,6 +52,17 @@ class Neighbourhood(Protocol):
     def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
         """About ``expected`` in-edges of each node; sources are drawn once for all of them."""
 
+    def induced(self, nodes: Tensor) -> Found:
+        """The edges between some nodes; of ``csr`` the columns are places among them."""
+
+    def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
+        """A neighbour of each node, -1 where there is none; nodes may come more than once.
+
+        Args:
+            nodes: ``[w]``.
+            unit: ``[w]`` float64 in ``[0, 1)``, which of its neighbours each one gets.
+        """
+
     def degrees(self, nodes: Tensor) -> Degrees:
         """Degrees of some nodes in the graph."""
 
@@ -92,6 +103,17 @@ class WholeGraph:
         drawn = self.neighbours.poisson(nodes, rate, key, numbered=self._known)
         return self._found(nodes, drawn, 1 / rate)
 
+    def induced(self, nodes: Tensor) -> Found:
+        return self._found(nodes, self.neighbours.induced(nodes), num_cols=nodes.numel())
+
+    def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
+        degree, csr = self.neighbours.degree[nodes], self.neighbours.csr
+        if not csr.num_edges:
+            return torch.full_like(nodes, -1)
+        place = csr.indptr[nodes] + (unit * degree).long()
+        found = csr.indices[place.clamp(max=csr.num_edges - 1)].long()
+        return torch.where(degree > 0, found, -1)
+
     def degrees(self, nodes: Tensor) -> Degrees:
         return self._degrees.take(nodes)
 
@@ -100,11 +122,14 @@ class WholeGraph:
         """Whether more is known of edges than that they are there."""
         return self.graph.weight is not None or bool(self.graph.adjacency.columns)
 
-    def _found(self, nodes: Tensor, drawn: Drawn, inverse: Tensor | None = None) -> Found:
+    def _found(
+        self, nodes: Tensor, drawn: Drawn, inverse: Tensor | None = None, *, num_cols: int | None = None
+    ) -> Found:
         adjacency, weight, columns = self.graph.adjacency, None, {}
         if self._known:
             assert drawn.edges is not None
             weight = None if adjacency.weight is None else adjacency.weight[drawn.edges]
             columns = {name: column[drawn.edges] for name, column in adjacency.columns.items()}
-        csr = CSR(drawn.indptr, drawn.columns, self.num_nodes, weight, columns)
+        width = self.num_nodes if num_cols is None else num_cols
+        csr = CSR(drawn.indptr, drawn.columns, width, weight, columns)
         return Found(csr, self._in_weight[nodes], inverse)

@@ -23,14 +23,15 @@ void by_index(const Array& ids, const char* name, Body body) {
 std::int64_t length(const Array& array) { return array.ndim() == 1 ? std::int64_t(array.shape(0)) : -1; }
 
 template <class Index>
-Asked<Index> asked_of(const Pattern& pattern, const Index* indices, const Array& nodes, const Steps& steps,
-                      const Offered& starts, const Offered& edges, const Offered& columns, int threads) {
+Asked<Index> asked_of(const Pattern& pattern, const Index* indices, const Array& nodes, const Offered& ids,
+                      const Steps& steps, const Offered& starts, const Offered& edges, const Offered& columns, int threads) {
     Asked<Index> asked{};
     asked.rows = length(nodes);
     asked.nodes = vector<std::int64_t>(nodes, asked.rows, "nodes");
     for (std::int64_t i = 0; i < asked.rows; ++i)
         if (asked.nodes[i] < 0 || asked.nodes[i] >= pattern.rows())
             refuse("nodes names row " + std::to_string(asked.nodes[i]) + " of " + std::to_string(pattern.rows()));
+    asked.ids = ids ? vector<std::int64_t>(ids, asked.rows, "ids") : asked.nodes;
     asked.indptr = pattern.offsets(), asked.indices = indices;
     std::copy(steps.begin(), steps.end(), asked.steps);
     asked.threads = threads < 1 ? 1 : threads;
@@ -54,12 +55,12 @@ void check_room(const Asked<Index>& asked, Count count) {
     }
 }
 
-void draw_uniform(const Pattern& pattern, const Array& nodes, const Steps& steps, std::int64_t count, bool repeated,
-                  const Array& starts, const Array& columns, Offered edges, int threads) {
+void draw_uniform(const Pattern& pattern, const Array& nodes, Offered ids, const Steps& steps, std::int64_t count,
+                  bool repeated, const Array& starts, const Array& columns, Offered edges, int threads) {
     if (count < 0) refuse("count must not be negative");
     pattern.with_indices([&](auto indices) {
         using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
-        UniformDraw<Index> d{asked_of<Index>(pattern, indices, nodes, steps, starts, edges, columns, threads), count,
+        UniformDraw<Index> d{asked_of<Index>(pattern, indices, nodes, ids, steps, starts, edges, columns, threads), count,
                              repeated};
         check_room(d.asked, [&](std::int64_t size) { return repeated ? (size ? count : 0) : std::min(size, count); });
         nb::gil_scoped_release unlocked;
@@ -67,13 +68,13 @@ void draw_uniform(const Pattern& pattern, const Array& nodes, const Steps& steps
     });
 }
 
-void draw_weighted(const Pattern& pattern, const Array& nodes, const Steps& steps, std::int64_t count,
+void draw_weighted(const Pattern& pattern, const Array& nodes, Offered ids, const Steps& steps, std::int64_t count,
                    const Array& weight, const Array& starts, const Array& columns, const Array& last, Offered edges,
                    int threads) {
     if (count < 0) refuse("count must not be negative");
     pattern.with_indices([&](auto indices) {
         using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
-        WeightedDraw<Index> d{asked_of<Index>(pattern, indices, nodes, steps, starts, edges, columns, threads), count,
+        WeightedDraw<Index> d{asked_of<Index>(pattern, indices, nodes, ids, steps, starts, edges, columns, threads), count,
                               vector<double>(weight, pattern.edges(), "weight"), nullptr};
         d.last = vector<double>(last, d.asked.rows, "last");
         for (std::int64_t i = 0; i < d.asked.rows; ++i) {
@@ -89,11 +90,11 @@ void draw_weighted(const Pattern& pattern, const Array& nodes, const Steps& step
 }
 
 void draw_poisson(const Pattern& pattern, const Array& nodes, std::uint32_t a, std::uint32_t b, const Array& below,
-                  Offered counts, Offered starts, Offered columns, Offered edges, int threads) {
+                  Offered names, Offered counts, Offered starts, Offered columns, Offered edges, int threads) {
     pattern.with_indices([&](auto indices) {
         using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
-        PoissonDraw<Index> d{asked_of<Index>(pattern, indices, nodes, Steps{}, starts, edges, columns, threads), a, b,
-                             nullptr, nullptr};
+        PoissonDraw<Index> d{asked_of<Index>(pattern, indices, nodes, Offered{}, Steps{}, starts, edges, columns, threads), a, b,
+                             vector<std::int64_t>(names, pattern.cols(), "names"), nullptr, nullptr};
         d.below = reinterpret_cast<const std::uint64_t*>(vector<std::int64_t>(below, d.asked.rows, "below"));
         d.counts = vector<std::int64_t>(counts, d.asked.rows, "counts");
         if (bool(counts) == bool(starts)) refuse("give counts, and afterwards starts");
@@ -227,13 +228,13 @@ void induce(const Pattern& pattern, const Array& nodes, Offered counts, Offered 
         const std::int64_t* ids = vector<std::int64_t>(nodes, rows, "nodes");
         std::int64_t* number = vector<std::int64_t>(counts, rows, "counts");
         const std::int64_t* offsets = vector<std::int64_t>(starts, rows + 1, "starts");
-        if (bool(number) == bool(offsets)) refuse("give counts, and afterwards starts");
+        if (bool(counts) == bool(starts)) refuse("give counts, and afterwards starts");
         if (pattern.rows() != pattern.cols()) refuse("a subgraph is of a square pattern");
         std::int64_t total = 0;
-        if (offsets) total = offsets[rows];
+        if (starts) total = offsets[rows];
         std::int32_t* local = vector<std::int32_t>(columns, total, "columns");
         std::int64_t* taken = vector<std::int64_t>(edges, total, "edges");
-        if (offsets && !columns) refuse("starts and columns come together");
+        if (starts && !columns) refuse("starts and columns come together");
         std::int64_t work = 0;
         const std::int64_t* first = pattern.offsets();
         for (std::int64_t i = 0; i < rows; ++i)
@@ -248,7 +249,7 @@ void induce(const Pattern& pattern, const Array& nodes, Offered counts, Offered 
                 for (std::int64_t edge = first[ids[i]]; edge < first[ids[i] + 1]; ++edge) {
                     const std::int32_t other = numbers.find(indices[edge]);
                     if (other < 0) continue;
-                    if (offsets) {
+                    if (starts) {
                         const std::int64_t place = offsets[i] + found;
                         if (place >= offsets[i + 1] || offsets[i] < 0 || offsets[i + 1] > total) {
                             fits = false;
@@ -269,14 +270,14 @@ void induce(const Pattern& pattern, const Array& nodes, Offered counts, Offered 
 }  // namespace
 
 void bind_sampling(nb::module_& m, nb::class_<Pattern>& pattern) {
-    pattern.def("draw_uniform", &draw_uniform, nb::arg("nodes"), nb::arg("steps"), nb::arg("count"),
+    pattern.def("draw_uniform", &draw_uniform, nb::arg("nodes"), nb::arg("ids").none(), nb::arg("steps"), nb::arg("count"),
                 nb::arg("repeated"), nb::arg("starts"), nb::arg("columns"), nb::arg("edges").none(),
                 nb::arg("threads") = 1);
-    pattern.def("draw_weighted", &draw_weighted, nb::arg("nodes"), nb::arg("steps"), nb::arg("count"),
+    pattern.def("draw_weighted", &draw_weighted, nb::arg("nodes"), nb::arg("ids").none(), nb::arg("steps"), nb::arg("count"),
                 nb::arg("weight"), nb::arg("starts"), nb::arg("columns"), nb::arg("last"), nb::arg("edges").none(),
                 nb::arg("threads") = 1);
     pattern.def("draw_poisson", &draw_poisson, nb::arg("nodes"), nb::arg("a"), nb::arg("b"), nb::arg("below"),
-                nb::arg("counts").none(), nb::arg("starts").none(), nb::arg("columns").none(),
+                nb::arg("names").none(), nb::arg("counts").none(), nb::arg("starts").none(), nb::arg("columns").none(),
                 nb::arg("edges").none(), nb::arg("threads") = 1);
     pattern.def("induce", &induce, nb::arg("nodes"), nb::arg("counts").none(), nb::arg("starts").none(),
                 nb::arg("columns").none(), nb::arg("edges").none(), nb::arg("threads") = 1);

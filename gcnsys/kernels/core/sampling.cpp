@@ -83,7 +83,7 @@ void drawn(const UniformDraw<Index>& d) {
     each_row(asked, [&](std::int64_t row, std::vector<std::int64_t>& places) {
         const std::int64_t node = asked.nodes[row], size = asked.indptr[node + 1] - asked.indptr[node];
         if (size == 0 || d.count == 0) return;
-        const Words words = words_of(asked.steps, node);
+        const Words words = words_of(asked.steps, asked.ids[row]);
         if (d.repeated) {
             places.resize(std::size_t(d.count));
             for (std::int64_t j = 0; j < d.count; ++j)
@@ -110,7 +110,7 @@ void drawn(const WeightedDraw<Index>& d) {
         for (std::int64_t row = 0; row < asked.rows; ++row) {
             const std::int64_t node = asked.nodes[row], first = asked.indptr[node];
             const std::int64_t size = asked.indptr[node + 1] - first;
-            const Words words = words_of(asked.steps, node);
+            const Words words = words_of(asked.steps, asked.ids[row]);
             race.clear();
             for (std::int64_t i = 0; i < size; ++i) {
                 if (!(d.weight[first + i] > 0)) continue;
@@ -138,8 +138,8 @@ inline std::uint32_t hash_of(std::uint32_t a, std::uint32_t b, Index column) {
     else return hashed(a ^ (std::uint32_t(std::uint64_t(column) >> 32) * 0x85EBCA6Bu), b, std::uint32_t(column));
 }
 
-template <class Index>
-void drawn(const PoissonDraw<Index>& d) {
+template <class Index, class Hash>
+void drawn_by(const PoissonDraw<Index>& d, Hash hash) {
     const Asked<Index>& asked = d.asked;
     each_row(asked, [&](std::int64_t row, std::vector<std::int64_t>& places) {
         const std::int64_t node = asked.nodes[row], first = asked.indptr[node];
@@ -151,7 +151,7 @@ void drawn(const PoissonDraw<Index>& d) {
             if (threshold >> 32) count = size;
             else {
                 const std::uint32_t limit = std::uint32_t(threshold);
-                for (std::int64_t i = 0; i < size; ++i) count += hash_of(d.a, d.b, columns[i]) < limit;
+                for (std::int64_t i = 0; i < size; ++i) count += hash(columns[i]) < limit;
             }
             d.counts[row] = count;
             return;
@@ -160,10 +160,16 @@ void drawn(const PoissonDraw<Index>& d) {
         std::int64_t count = 0;
         for (std::int64_t i = 0; i < size; ++i) {
             places[std::size_t(count)] = i;
-            count += hash_of(d.a, d.b, columns[i]) < threshold;
+            count += hash(columns[i]) < threshold;
         }
         put(asked, row, places.data(), count);
     });
+}
+
+template <class Index>
+void drawn(const PoissonDraw<Index>& d) {
+    if (d.names) drawn_by(d, [&](Index column) { return hash_of(d.a, d.b, d.names[column]); });
+    else drawn_by(d, [&](Index column) { return hash_of(d.a, d.b, column); });
 }
 
 }  // namespace

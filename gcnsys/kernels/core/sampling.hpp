@@ -10,6 +10,7 @@ template <class Index>
 struct Asked {
     std::int64_t rows;
     const std::int64_t* nodes;     // [n] the row of the pattern that each one is
+    const std::int64_t* ids;       // [n] what it is called in draws
     const std::int64_t* indptr;    // [R + 1] of the pattern
     const Index* indices;          // [E]
     std::uint64_t steps[3];        // of the hash of a row
@@ -41,6 +42,7 @@ template <class Index>
 struct PoissonDraw {
     Asked<Index> asked;
     std::uint32_t a, b;            // words that the hash of a column depends on
+    const std::int64_t* names;     // [K] what each column is called in draws, or null: its number
     const std::uint64_t* below;    // [n] thresholds, at most 2^32
     std::int64_t* counts;          // [n]
 };

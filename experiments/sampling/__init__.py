@@ -1,0 +1,1 @@
+"""Samplers beside those of DGL."""

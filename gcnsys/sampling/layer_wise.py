@@ -1,0 +1,120 @@
+r"""Layer-wise samplers: a layer's nodes are drawn together, so that rows do not multiply with depth.
+
+A layer draws ``budget`` nodes, independently and with repetition, node u with probability q(u), and keeps
+the edges from them. An edge of u counts for :math:`c_u / (t\,q(u))`, c the times u was drawn and t the draws:
+sums are right on average (Chen et al., FastGCN, ICLR 2018, eq. 10; Zou et al., LADIES, NeurIPS 2019, eq. 5).
+
+Letters: n nodes of a frontier, e of their in-edges, k different nodes that were drawn, N nodes of the graph.
+"""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from gcnsys.graph import CSR
+from gcnsys.kernels.neighbours import renumbered
+from gcnsys.kernels.sampled import SampledBlock
+from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
+from gcnsys.sampling.neighbourhood import Found, Neighbourhood, WholeGraph
+
+
+class LayerWise(Sampler):
+    """From the seeds back to the inputs; what differs is which nodes may be drawn, and how likely."""
+
+    def sample(self, seeds: Tensor, moment: Moment) -> Sample:
+        frontier, blocks, considered = self.checked(seeds), [], 0
+        for layer in reversed(range(self.standard.layers)):
+            found = self.graph.all_of(frontier)
+            considered += found.csr.num_edges
+            nodes, inverse = self.draw(frontier, found, layer, moment)
+            blocks.append(self._block(frontier, found, nodes, inverse))
+            frontier = blocks[-1].input_ids
+        blocks.reverse()
+        edges = sum(block.matrix.csr.num_edges for block in blocks)
+        metrics = {"rows": frontier.numel(), "edges": edges, "considered": considered}
+        return Sample(tuple(blocks), metrics=metrics)
+
+    @abstractmethod
+    def draw(self, frontier: Tensor, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
+        """Draw a layer's nodes.
+
+        Args:
+            frontier: ``[n]``.
+            found: all their in-edges.
+            layer: which reads the nodes that are drawn.
+            moment: see :class:`Sampler`.
+
+        Returns:
+            ``[k]`` ascending ids; ``[k]`` float64, what an edge from each of them counts for.
+        """
+
+    def _block(self, frontier: Tensor, found: Found, nodes: Tensor, inverse: Tensor) -> SampledBlock:
+        csr = found.csr
+        place = torch.searchsorted(nodes, csr.indices.long()).clamp_(max=max(0, nodes.numel() - 1))
+        kept = nodes[place] == csr.indices if nodes.numel() else torch.zeros_like(place, dtype=torch.bool)
+        factor = inverse[place[kept]].to(torch.float32)
+        csr = csr.keep(kept)
+        input_ids, columns = renumbered(frontier, csr.indices, self.graph.num_nodes)
+        weight = factor if csr.weight is None else csr.weight * factor.to(csr.weight)
+        csr = CSR(csr.indptr, columns, input_ids.numel(), weight, csr.columns)
+        return SampledBlock(csr, input_ids, found.in_weight, None, self.graph.degrees)
+
+
+def with_repetition(share: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw ``count`` times with probabilities in proportion to ``share`` ``[m]``.
+
+    Returns:
+        ``[k]`` ascending places that were drawn; ``[k]`` float64 times drawn over times expected.
+    """
+    ends = share.double().cumsum(0)
+    total = ends[-1] if ends.numel() else ends.sum()
+    if not bool(total > 0):
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+    numbers = torch.rand(count, generator=generator, dtype=torch.float64)
+    drawn = torch.searchsorted(ends, numbers * total, right=True)
+    # Rounding may put a draw past the last place, or on one of no share.
+    drawn.clamp_(max=int(torch.nonzero(share > 0)[-1]))
+    places, times = drawn.unique(return_counts=True)
+    return places, times / (count * share[places].double() / total)
+
+
+def _squares(csr: CSR, in_weight: Tensor) -> Tensor:
+    """The squares of a mean's entries, ``[e]`` float64."""
+    weight = torch.ones(csr.num_edges, dtype=torch.float64) if csr.weight is None else csr.weight.double()
+    below = in_weight[csr.rows().long()]
+    return torch.where(below > 0, weight / below, weight).square()
+
+
+@samplers.register("ladies")
+class LadiesSampler(LayerWise):
+    """Layer-dependent importance (Zou et al. 2019): neighbours of the frontier, by their squared weights."""
+
+    def draw(self, frontier: Tensor, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
+        csr = found.csr
+        candidates, place = csr.indices.long().unique(return_inverse=True)
+        squares = _squares(csr, found.in_weight)
+        share = torch.zeros(candidates.numel(), dtype=torch.float64).index_add_(0, place, squares)
+        places, inverse = with_repetition(share, self.standard.budget, moment.generator(layer))
+        return candidates[places], inverse
+
+
+@samplers.register("fastgcn")
+class FastGCNSampler(LayerWise):
+    """Importance over all nodes (Chen et al. 2018, theorem 3): q(u) by the squares of column u.
+
+    Args:
+        graph: a whole one: q is a matter of all edges.
+        standard: see :class:`Sampler`.
+    """
+
+    def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
+        super().__init__(graph, standard)
+        assert isinstance(graph, WholeGraph)
+        adjacency = graph.graph.adjacency
+        squares = _squares(adjacency, graph.graph.in_degree())
+        nothing = torch.zeros(graph.num_nodes, dtype=torch.float64)
+        self.share = nothing.index_add_(0, adjacency.indices.long(), squares)
+
+    def draw(self, frontier: Tensor, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
+        return with_repetition(self.share, self.standard.budget, moment.generator(layer))

@@ -1,0 +1,101 @@
+"""Subgraph samplers: nodes are chosen, and all layers work on the edges between them.
+
+Letters: n nodes of a subgraph, N nodes of the graph.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gcnsys.errors import InputError
+from gcnsys.graph import Graph
+from gcnsys.kernels.block import Block, Degrees, LocalBlock
+from gcnsys.kernels.neighbours import renumbered
+from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
+from gcnsys.sampling.neighbourhood import Neighbourhood
+
+
+class SubgraphSampler(Sampler):
+    """Layers that work on one subgraph as if it were the graph: degrees are those within it."""
+
+    unbiased = False
+
+    def sample(self, seeds: Tensor, moment: Moment) -> Sample:
+        seeds = self.checked(seeds)
+        nodes = self.nodes(seeds, moment)
+        csr = self.graph.induced(nodes).csr
+        block = LocalBlock(csr, nodes, Degrees.of(Graph(csr, False)))
+        metrics = {"rows": nodes.numel(), "edges": csr.num_edges * self.standard.layers}
+        return Sample((block,) * (self.standard.layers - 1) + (self.last(block, seeds),), None, metrics)
+
+    @abstractmethod
+    def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
+        """The nodes of the subgraph, ``[n]``: the seeds first."""
+
+    def last(self, block: LocalBlock, seeds: Tensor) -> Block:
+        """The last layer's block, which computes the seeds alone."""
+        first = torch.arange(seeds.numel())
+        return LocalBlock(block.matrix.csr.take_rows(first), block.input_ids, block.degrees)
+
+
+@samplers.register("cluster")
+class ClusterSampler(SubgraphSampler):
+    """The clusters that seeds lie in, with all edges between them (Cluster-GCN, Chiang et al. 2019).
+
+    Args:
+        graph: see :class:`Sampler`.
+        standard: with ``groups``.
+
+    Raises:
+        InputError: there are none, or not one a node.
+    """
+
+    def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
+        super().__init__(graph, standard)
+        if standard.groups is None or standard.groups.shape != (graph.num_nodes,):
+            there = "none" if standard.groups is None else f"shape {list(standard.groups.shape)}"
+            raise InputError(f"clusters need the group of each of {graph.num_nodes} nodes, got {there}")
+        self.groups = standard.groups.long()
+        self.members = self.groups.argsort(stable=True)
+        sizes = torch.bincount(self.groups)
+        self.starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+
+    def batches(self, nodes: Tensor, size: int, moment: Moment) -> Sequence[Tensor]:
+        """Clusters in a drawn order, as many in a batch as come nearest to ``size`` of the nodes."""
+        groups, counts = self.groups[nodes].unique(return_counts=True)
+        order = torch.randperm(groups.numel(), generator=moment.generator(-1))
+        number = torch.empty(self.starts.numel() - 1, dtype=torch.int64)
+        number[groups[order]] = torch.arange(order.numel())
+        ends = counts[order].cumsum(0)
+        batch_of = torch.div(ends - counts[order] // 2 - 1, max(1, size), rounding_mode="floor").clamp(min=0)
+        batch = batch_of[number[self.groups[nodes]]]
+        placed = batch.argsort(stable=True)
+        batches: Sequence[Tensor] = nodes[placed].split(torch.bincount(batch)[batch.unique()].tolist())
+        return batches
+
+    def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
+        groups = self.groups[seeds].unique()
+        counts = self.starts[groups + 1] - self.starts[groups]
+        first = torch.repeat_interleave(self.starts[groups] - (counts.cumsum(0) - counts), counts)
+        members = self.members[first + torch.arange(first.numel())]
+        return renumbered(seeds, members, self.graph.num_nodes)[0]
+
+
+@samplers.register("shadow")
+class ShadowSampler(SubgraphSampler):
+    """A few hops of drawn neighbours, on which a model of any depth works (ShaDow, Zeng et al. 2021).
+
+    The fan-outs say how far and how wide; a batch's seeds share one subgraph.
+    """
+
+    def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
+        found = seeds
+        for hop, fanout in enumerate(reversed(self.standard.fanouts)):
+            if fanout == -1:
+                drawn = self.graph.all_of(found)
+            else:
+                drawn = self.graph.uniform(found, fanout, moment.key(hop), repeated=self.standard.repeated)
+            found = renumbered(found, drawn.csr.indices, self.graph.num_nodes)[0]
+        return found

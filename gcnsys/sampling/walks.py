@@ -1,0 +1,74 @@
+"""Neighbours by random walks: those that walks from a node visit most (PinSAGE, Ying et al., KDD 2018).
+
+Letters: n nodes of a frontier, w walkers.
+"""
+
+import torch
+from torch import Tensor
+
+from gcnsys.graph import CSR
+from gcnsys.kernels.neighbours import renumbered
+from gcnsys.kernels.sampled import SampledBlock
+from gcnsys.sampling.api import Moment, Sample, Sampler, samplers
+
+
+@samplers.register("pinsage")
+class PinSageSampler(Sampler):
+    """Each node's neighbours are the ``fanout`` nodes that its walks visit most, weighted by how often.
+
+    ``walks`` walks of at most ``walk`` steps begin at each node; each ends with probability ``restart`` after
+    a step. ``mean`` is then importance pooling (section 3.1).
+    """
+
+    unbiased = False
+    follows_edges = False
+
+    def sample(self, seeds: Tensor, moment: Moment) -> Sample:
+        frontier, blocks = self.checked(seeds), []
+        for layer in reversed(range(self.standard.layers)):
+            visited = self._visited(frontier, layer, moment)
+            blocks.append(self._block(frontier, *self._most(visited, self.standard.fanouts[layer])))
+            frontier = blocks[-1].input_ids
+        blocks.reverse()
+        edges = sum(block.matrix.csr.num_edges for block in blocks)
+        return Sample(tuple(blocks), metrics={"rows": frontier.numel(), "edges": edges})
+
+    def _visited(self, frontier: Tensor, layer: int, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
+        """Which node of the frontier a walk began at, whom it visited, and how often, by node."""
+        numbers = moment.generator(layer)
+        origin = torch.arange(frontier.numel()).repeat_interleave(self.standard.walks)
+        there, begun, seen = frontier[origin], [], []
+        for _ in range(self.standard.walk):
+            unit = torch.rand(2, there.numel(), generator=numbers, dtype=torch.float64)
+            there = self.graph.step(there, unit[0])
+            origin, there, goes_on = origin[there >= 0], there[there >= 0], unit[1][there >= 0]
+            begun.append(origin)
+            seen.append(there)
+            goes_on = goes_on >= self.standard.restart
+            origin, there = origin[goes_on], there[goes_on]
+        keys, times = (torch.cat(begun) * self.graph.num_nodes + torch.cat(seen)).unique(return_counts=True)
+        rows = torch.div(keys, self.graph.num_nodes, rounding_mode="floor")
+        others = keys - rows * self.graph.num_nodes
+        kept = others != frontier[rows]
+        return rows[kept], others[kept], times[kept]
+
+    def _most(self, visited: tuple[Tensor, Tensor, Tensor], fanout: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The visits that count: of each node those to its ``fanout`` most visited ones."""
+        rows, others, times = visited
+        if fanout == -1:
+            return visited
+        order = times.argsort(descending=True, stable=True)
+        order = order[rows[order].argsort(stable=True)]
+        counts = torch.bincount(rows, minlength=1)
+        first = counts.cumsum(0) - counts
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(order.numel()) - first[rows[order]]
+        kept = rank < fanout
+        return rows[kept], others[kept], times[kept]
+
+    def _block(self, frontier: Tensor, rows: Tensor, others: Tensor, times: Tensor) -> SampledBlock:
+        counts = torch.bincount(rows, minlength=frontier.numel())
+        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        input_ids, columns = renumbered(frontier, others, self.graph.num_nodes)
+        csr = CSR(indptr, columns, input_ids.numel(), times.to(torch.float32))
+        return SampledBlock(csr, input_ids, csr.row_sums(), None, self.graph.degrees)
