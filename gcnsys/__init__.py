@@ -7,6 +7,7 @@ General layout, bottom up (an import only ever points downwards; ``tests/test_la
 * ``datasets``   a name or a path -> graph with features, labels, masks
 * ``partition``  graph -> assignment -> partitioning on disk -> one part
 * ``nn``         models over blocks
+* ``sampling``   samples of a graph as blocks
 * ``runtime``    process group, halo exchange, a part as blocks
 * ``train``      configuration, loop, evaluation, run folder
 * ``report``     pictures of runs
