@@ -13,7 +13,7 @@ from gcnsys.graph import Graph
 from gcnsys.kernels import LocalBlock
 from gcnsys.sampling import Moment, Standard, WholeGraph
 from gcnsys.sampling.api import samplers
-from gcnsys.sampling.layer_wise import with_repetition
+from gcnsys.sampling.layer_wise import Shares
 from gcnsys.testing.minibatch import check_sampler
 
 NAMES = ["ladies", "fastgcn", "cluster", "shadow", "saint-node", "saint-edge", "saint-walk", "pinsage"]
@@ -30,14 +30,14 @@ def test_draws_with_repetition_come_in_proportion():
     share = torch.tensor([1.0, 0.0, 3.0, 4.0])
     counts = Counter()
     for step in range(200):
-        places, times = with_repetition(share, 10, Moment(0, step).generator())
+        places, times = Shares(share).draw(10, Moment(0, step).generator())
         assert 1 not in places.tolist()
         times = (times * 10 * share[places].double() / 8).round().long()
         counts.update(dict(zip(places.tolist(), times.tolist(), strict=True)))
     assert sum(counts.values()) == 2000
     assert chi_square(counts, {0: 1 / 8, 2: 3 / 8, 3: 4 / 8}) > 1e-3
     for nothing in (torch.zeros(3), torch.zeros(0)):
-        assert with_repetition(nothing, 5, Moment(0).generator())[0].numel() == 0
+        assert Shares(nothing).draw(5, Moment(0).generator())[0].numel() == 0
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -61,22 +61,32 @@ class LayerWise(Sampler):
         return SampledBlock(csr, input_ids, found.in_weight, None, self.graph.degrees)
 
 
-def with_repetition(share: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw ``count`` times with probabilities in proportion to ``share`` ``[m]``.
+class Shares:
+    """Things to draw from, each in proportion to its share.
 
-    Returns:
-        ``[k]`` ascending places that were drawn; ``[k]`` float64 times drawn over times expected.
+    Args:
+        share: ``[m]``, at least 0.
     """
-    ends = share.double().cumsum(0)
-    total = ends[-1] if ends.numel() else ends.sum()
-    if not bool(total > 0):
-        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
-    numbers = torch.rand(count, generator=generator, dtype=torch.float64)
-    drawn = torch.searchsorted(ends, numbers * total, right=True)
-    # Rounding may put a draw past the last place, or on one of no share.
-    drawn.clamp_(max=int(torch.nonzero(share > 0)[-1]))
-    places, times = drawn.unique(return_counts=True)
-    return places, times / (count * share[places].double() / total)
+
+    def __init__(self, share: Tensor) -> None:
+        self.share = share.double()
+        self.ends = self.share.cumsum(0)
+        self.total = float(self.ends[-1]) if share.numel() else 0.0
+        self._last = int(torch.nonzero(share > 0)[-1]) if self.total > 0 else -1
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw ``count`` times, with repetition.
+
+        Returns:
+            ``[k]`` ascending places that were drawn; ``[k]`` float64 times drawn over times expected.
+        """
+        if self._last < 0:
+            return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+        numbers = torch.rand(count, generator=generator, dtype=torch.float64)
+        # Rounding may put a draw past the last place, or on one of no share.
+        drawn = torch.searchsorted(self.ends, numbers * self.total, right=True).clamp_(max=self._last)
+        places, times = drawn.unique(return_counts=True)
+        return places, times / (count * self.share[places] / self.total)
 
 
 def _squares(csr: CSR, in_weight: Tensor) -> Tensor:
@@ -95,7 +105,7 @@ class LadiesSampler(LayerWise):
         candidates, place = csr.indices.long().unique(return_inverse=True)
         squares = _squares(csr, found.in_weight)
         share = torch.zeros(candidates.numel(), dtype=torch.float64).index_add_(0, place, squares)
-        places, inverse = with_repetition(share, self.standard.budget, moment.generator(layer))
+        places, inverse = Shares(share).draw(self.standard.budget, moment.generator(layer))
         return candidates[places], inverse
 
 
@@ -114,7 +124,7 @@ class FastGCNSampler(LayerWise):
         adjacency = graph.graph.adjacency
         squares = _squares(adjacency, graph.graph.in_degree())
         nothing = torch.zeros(graph.num_nodes, dtype=torch.float64)
-        self.share = nothing.index_add_(0, adjacency.indices.long(), squares)
+        self.shares = Shares(nothing.index_add_(0, adjacency.indices.long(), squares))
 
     def draw(self, frontier: Tensor, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
-        return with_repetition(self.share, self.standard.budget, moment.generator(layer))
+        return self.shares.draw(self.standard.budget, moment.generator(layer))

@@ -25,11 +25,13 @@ class Found:
         in_weight: ``[n]`` float64 weight (or number) of all in-edges of each node.
         inverse: ``[n]`` or ``[e]`` float64, the inverse of the probability with which edges were drawn, of
             all edges of a node or of each; None: 1.
+        edges: ``[e]`` int64 which edges of the graph they are; None: it is not said.
     """
 
     csr: CSR
     in_weight: Tensor
     inverse: Tensor | None = None
+    edges: Tensor | None = None
 
 
 class Neighbourhood(Protocol):
@@ -132,4 +134,4 @@ class WholeGraph:
             columns = {name: column[drawn.edges] for name, column in adjacency.columns.items()}
         width = self.num_nodes if num_cols is None else num_cols
         csr = CSR(drawn.indptr, drawn.columns, width, weight, columns)
-        return Found(csr, self._in_weight[nodes], inverse)
+        return Found(csr, self._in_weight[nodes], inverse, drawn.edges)

@@ -10,6 +10,7 @@ Letters: N nodes and E edges of the graph, t draws.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from gcnsys.graph import CSR
 from gcnsys.kernels.neighbours import renumbered
 from gcnsys.kernels.sampled import SampledBlock
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
-from gcnsys.sampling.layer_wise import with_repetition
+from gcnsys.sampling.layer_wise import Shares
 from gcnsys.sampling.neighbourhood import Neighbourhood, WholeGraph
 
 _PRESAMPLES = 50
@@ -46,15 +47,19 @@ class SaintSampler(Sampler):
         seeds = self.checked(seeds)
         nodes = self.nodes(seeds, moment)
         found = self.graph.induced(nodes)
-        csr = found.csr
-        chance = self.chance(nodes)
-        sources, ends = csr.indices.long(), csr.rows().long()
-        inverse = (chance[ends] / self.both(nodes[sources], nodes[ends])).to(torch.float32)
+        csr, chance = found.csr, self.chance(nodes)
+        inverse = self._inverse[found.edges]
         weight = inverse if csr.weight is None else csr.weight * inverse.to(csr.weight)
         csr = CSR(csr.indptr, csr.indices, csr.num_cols, weight, csr.columns)
         block = SampledBlock(csr, nodes, found.in_weight, None, self.graph.degrees)
         metrics = {"rows": nodes.numel(), "edges": csr.num_edges * self.standard.layers}
         return Sample((block,) * self.standard.layers, (1 / chance).to(torch.float32), metrics)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """What each edge counts for where both its ends are, ``[E]`` float32."""
+        sources, ends = self.whole.edge_index().long()
+        return (self.chance(ends) / self.both(sources, ends)).to(torch.float32)
 
     @abstractmethod
     def roots(self, moment: Moment) -> Tensor:
@@ -81,9 +86,10 @@ class SaintNodeSampler(SaintSampler):
         super().__init__(graph, standard)
         degree = torch.bincount(self.whole.adjacency.indices, minlength=graph.num_nodes).clamp(min=1)
         self.share = degree.double() / degree.sum()
+        self._shares = Shares(self.share)
 
     def roots(self, moment: Moment) -> Tensor:
-        return with_repetition(self.share, self.standard.budget, moment.generator())[0]
+        return self._shares.draw(self.standard.budget, moment.generator())[0]
 
     def chance(self, nodes: Tensor) -> Tensor:
         return _at_least_once(self.share[nodes], self.standard.budget)
@@ -120,12 +126,13 @@ class SaintEdgeSampler(_ByEdge):
         degree = torch.bincount(torch.cat([sources, ends]), minlength=graph.num_nodes).double()
         share = 1 / degree[sources] + 1 / degree[ends]
         self.share = share / share.sum()
+        self._shares = Shares(self.share)
         self.of_node = torch.zeros(graph.num_nodes, dtype=torch.float64)
         self.of_node.index_add_(0, ends, self.share)
         self.of_node.index_add_(0, sources, torch.where(sources == ends, 0.0, self.share))
 
     def roots(self, moment: Moment) -> Tensor:
-        edges = with_repetition(self.share, self.standard.budget, moment.generator())[0]
+        edges = self._shares.draw(self.standard.budget, moment.generator())[0]
         adjacency = self.whole.adjacency
         ends = torch.searchsorted(adjacency.indptr, edges, right=True) - 1
         found: Tensor = torch.cat([adjacency.indices[edges].long(), ends]).unique()
