@@ -57,7 +57,7 @@ def test_answers_are_those_of_the_whole_graph(kind, num_parts, assignment):
         assert torch.allclose(mine.in_weight, theirs.in_weight)
         mine, theirs = found.poisson(nodes, 2, key), whole.poisson(ids[nodes], 2, key)
         assert edges_of(mine, ids, nodes) == edges_of(theirs, torch.arange(NUM_NODES), ids[nodes])
-        assert torch.equal(mine.inverse, theirs.inverse)
+        assert torch.equal(mine.factor, theirs.factor)
         mine, theirs = found.induced(nodes), whole.induced(ids[nodes])
         own = torch.arange(nodes.numel())
         assert edges_of(mine, own, own) == edges_of(theirs, own, own)

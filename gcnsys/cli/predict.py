@@ -89,7 +89,8 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
         partitioning = shared_partitioning(config, comm)
         if options.kind != "logits":
             told = {"numbers": partitioning.manifest.regression, "links": partitioning.manifest.held_out}
-            for what in (what for what, there in told.items() if there):
+            what = next((what for what, there in told.items() if there), None)
+            if what is not None:
                 sentence = f"--kind {options.kind}: the model tells {what}, which have no classes; use logits"
                 raise known_to_all(sentence, InputError)
         prepare_process(config)

@@ -30,6 +30,20 @@ def index_dtype(count: int) -> torch.dtype:
     return torch.int32 if count < 2**31 else torch.int64
 
 
+def offsets(counts: Tensor) -> Tensor:
+    """Where each of ``R`` rows of so many entries begins, and where the last one ends: ``[R + 1]``."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def located(ids: Tensor, among: Tensor) -> Tensor:
+    """Where each id stands in ascending ones ``[m]``, -1 where it does not."""
+    if not among.numel():
+        return torch.full(ids.shape, -1, device=ids.device)
+    ids = ids.to(among.dtype)
+    place = torch.searchsorted(among, ids).clamp_(max=among.numel() - 1)
+    return torch.where(among[place] == ids, place, -1)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class CSR:
     """A sparse matrix; row ``i`` lists the columns that send to ``i``. Never changed once made.
@@ -198,7 +212,7 @@ class CSR:
     def take_rows(self, rows: Tensor) -> "CSR":
         """The given rows, ``[r]``, in that order; reads only them."""
         starts, counts = self.indptr[:-1][rows], self.indptr.diff()[rows]
-        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        indptr = offsets(counts)
         shift, total = starts - indptr[:-1], int(indptr[-1])
         taken = self._picked(
             indptr, self.indices.new_empty(total), lambda each: each.new_empty(total, *each.shape[1:])

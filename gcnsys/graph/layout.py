@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
+from gcnsys.graph.csr import offsets
 from gcnsys.graph.graph import Graph
 
 
@@ -46,7 +47,7 @@ class Layout:
             wrong = int(group_of.min()) if int(group_of.min()) < 0 else int(group_of.max())
             raise InputError(f"a layout of {count} groups cannot have a group {wrong}")
         sizes = torch.bincount(group_of, minlength=count)
-        return cls(torch.argsort(group_of, stable=True), torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]))
+        return cls(torch.argsort(group_of, stable=True), offsets(sizes))
 
     def group_of(self) -> Tensor:
         """The group of every old node id, ``[N]``."""

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR
+from gcnsys.graph import CSR, located, offsets
 from gcnsys.kernels.backend import core
 from gcnsys.kernels.dropout import DropoutKey, hashed, row_words, steps
 
@@ -38,13 +38,15 @@ class Drawn:
         indptr: ``[n + 1]`` int64: which edges end at each node.
         columns: ``[e]`` where they start: ids in the graph or, of a subgraph, places among its nodes.
         edges: ``[e]`` int64 which edges of the graph they are; None: not asked for.
-        until: ``[n]`` float64, of weighted draws: when the first of the others arrived.
+        factor: ``[n]`` float64, one over the probability with which all edges of a node were drawn; None: 1.
+        inverse: ``[e]`` float64, that of each edge, where those of a node differ in it; None: 1.
     """
 
     indptr: Tensor
     columns: Tensor
     edges: Tensor | None
-    until: Tensor | None = None
+    factor: Tensor | None = None
+    inverse: Tensor | None = None
 
 
 class EdgeWeights:
@@ -92,7 +94,7 @@ class Neighbours:
     def all_of(self, nodes: Tensor) -> Drawn:
         """All in-edges of ``nodes`` ``[n]``."""
         counts = self.degree[nodes]
-        indptr = _ends(counts)
+        indptr = offsets(counts)
         first = torch.repeat_interleave(self.csr.indptr[nodes] - indptr[:-1], counts)
         edges = first + torch.arange(int(indptr[-1]))
         return Drawn(indptr, self.csr.indices[edges], edges)
@@ -111,21 +113,16 @@ class Neighbours:
         """
         size = self.degree[nodes]
         counts = torch.where(size > 0, count, 0) if repeated else size.clamp(max=count)
-        indptr = _ends(counts)
+        indptr = offsets(counts)
+        factor = size.double() / max(1, count)
+        factor = factor if repeated else factor.clamp_(min=1)
         if self._pattern is not None:
             columns, edges = self._room(indptr, numbered)
             self._pattern.draw_uniform(
-                nodes,
-                self._ids(nodes),
-                steps(key),
-                count,
-                repeated,
-                indptr,
-                columns,
-                edges,
+                nodes, self._ids(nodes), steps(key), count, repeated, indptr, columns, edges,
                 torch.get_num_threads(),
-            )
-            return Drawn(indptr, columns, edges)
+            )  # fmt: skip
+            return Drawn(indptr, columns, edges, factor)
         a, b = row_words(key, self._called(nodes))
         places = torch.arange(count).repeat(nodes.numel(), 1)
         for j in range(count):
@@ -137,33 +134,34 @@ class Neighbours:
             places[:, j] = torch.where(few, places[:, j], torch.where(taken, limit, drawn))
         there = torch.arange(count) < counts[:, None]
         edges = (self.csr.indptr[nodes][:, None] + places.sort(1).values)[there]
-        return Drawn(indptr, self.csr.indices[edges], edges)
+        return Drawn(indptr, self.csr.indices[edges], edges, factor)
 
     def weighted(self, nodes: Tensor, count: int, key: DropoutKey, weights: EdgeWeights) -> Drawn:
         """The ``count`` in-edges of each node that win its race, or all of a weight if there are no more."""
-        indptr = _ends(weights.positive[nodes].clamp(max=count))
+        indptr = offsets(weights.positive[nodes].clamp(max=count))
+        columns, edges, until = self._raced(nodes, count, key, weights.weight, indptr)
+        until = torch.repeat_interleave(until, indptr.diff())
+        return Drawn(indptr, columns, edges, None, -1 / torch.expm1(-weights.weight[edges] * until))
+
+    def _raced(
+        self, nodes: Tensor, count: int, key: DropoutKey, weight: Tensor, indptr: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Columns and numbers of the edges that win, and when the first of each node's others arrives."""
         if self._pattern is not None:
             columns, edges = self._room(indptr, numbered=True)
+            assert edges is not None
             until = torch.empty(nodes.numel(), dtype=torch.float64)
             self._pattern.draw_weighted(
-                nodes,
-                self._ids(nodes),
-                steps(key),
-                count,
-                weights.weight,
-                indptr,
-                columns,
-                until,
-                edges,
+                nodes, self._ids(nodes), steps(key), count, weight, indptr, columns, until, edges,
                 torch.get_num_threads(),
-            )
-            return Drawn(indptr, columns, edges, until)
+            )  # fmt: skip
+            return columns, edges, until
         (a, b), whole = row_words(key, self._called(nodes)), self.all_of(nodes)
         assert whole.edges is not None
         rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
         places = torch.arange(rows.numel()) - whole.indptr[rows]
         words = hashed(a[rows], b[rows], places.to(torch.int32)).long() & 0xFFFFFFFF
-        speed = weights.weight[whole.edges]
+        speed = weight[whole.edges]
         times = torch.where(speed > 0, -((words.double() + 0.5) * _UNIT).log() / speed, torch.inf)
         order = times.argsort(stable=True)
         order = order[rows[order].argsort(stable=True)]
@@ -173,7 +171,7 @@ class Neighbours:
         until = torch.full((nodes.numel(),), torch.inf, dtype=torch.float64)
         next_one = rank == indptr.diff()[rows]
         until[rows[next_one]] = times[next_one]
-        return Drawn(indptr, whole.columns[won], whole.edges[won], until)
+        return whole.columns[won], whole.edges[won], until
 
     def poisson(self, nodes: Tensor, rate: Tensor, key: DropoutKey, *, numbered: bool = True) -> Drawn:
         """Each in-edge of ``nodes[i]`` with probability ``rate[i]``; a source draws once for all its edges.
@@ -184,7 +182,7 @@ class Neighbours:
             key: what the numbers of sources depend on besides their ids.
             numbered: say which edges of the graph they are.
         """
-        below = thresholds(rate)
+        below, factor = thresholds(rate), 1 / rate
         (a,), (b,) = row_words(key, torch.zeros(1, dtype=torch.int64))
         if self._pattern is not None:
             counts, words = torch.empty_like(nodes), (int(a) & 0xFFFFFFFF, int(b) & 0xFFFFFFFF)
@@ -192,26 +190,26 @@ class Neighbours:
             self._pattern.draw_poisson(
                 nodes, *words, below, self.column_ids, counts, None, None, None, threads
             )
-            indptr = _ends(counts)
+            indptr = offsets(counts)
             columns, edges = self._room(indptr, numbered)
             self._pattern.draw_poisson(
                 nodes, *words, below, self.column_ids, None, indptr, columns, edges, threads
             )
-            return Drawn(indptr, columns, edges)
+            return Drawn(indptr, columns, edges, factor)
         whole = self.all_of(nodes)
         assert whole.edges is not None
         rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
         sources = whole.columns if self.column_ids is None else self.column_ids[whole.columns.long()]
         kept = source_words(a, b, sources) < below[rows]
-        indptr = _ends(torch.bincount(rows[kept], minlength=nodes.numel()))
-        return Drawn(indptr, whole.columns[kept], whole.edges[kept])
+        indptr = offsets(torch.bincount(rows[kept], minlength=nodes.numel()))
+        return Drawn(indptr, whole.columns[kept], whole.edges[kept], factor)
 
     def induced(self, nodes: Tensor) -> Drawn:
         """The edges between ``nodes`` ``[n]``, each named once; ``columns`` are places among them, int32."""
         if self._pattern is not None:
             counts, threads = torch.empty_like(nodes), torch.get_num_threads()
             self._pattern.induce(nodes, counts, None, None, None, threads)
-            indptr = _ends(counts)
+            indptr = offsets(counts)
             total = int(indptr[-1])
             columns, edges = torch.empty(total, dtype=torch.int32), torch.empty(total, dtype=torch.int64)
             self._pattern.induce(nodes, None, indptr, columns, edges, threads)
@@ -219,10 +217,10 @@ class Neighbours:
         whole = self.all_of(nodes)
         assert whole.edges is not None
         ids, places = nodes.sort()
-        found = torch.searchsorted(ids, whole.columns.long()).clamp(max=max(0, nodes.numel() - 1))
-        kept = ids[found] == whole.columns
+        found = located(whole.columns, ids)
+        kept = found >= 0
         rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
-        indptr = _ends(torch.bincount(rows[kept], minlength=nodes.numel()))
+        indptr = offsets(torch.bincount(rows[kept], minlength=nodes.numel()))
         return Drawn(indptr, places[found[kept]].to(torch.int32), whole.edges[kept])
 
     def _ids(self, nodes: Tensor) -> Tensor | None:
@@ -277,10 +275,6 @@ def source_words(a: Tensor, b: Tensor, ids: Tensor) -> Tensor:
     ids = ids.long()
     low, high = ((ids << 32) >> 32).to(torch.int32), (ids >> 32).to(torch.int32)
     return hashed(a ^ (high * (0x85EBCA6B - 2**32)), b, low).long() & 0xFFFFFFFF
-
-
-def _ends(counts: Tensor) -> Tensor:
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
 def checked_nodes(name: str, nodes: Tensor, num_nodes: int) -> Tensor:

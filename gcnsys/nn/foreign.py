@@ -157,7 +157,7 @@ class Foreign(nn.Module, ABC):
                     "neighbours or at all rows, which a part does not have"
                 )
         raise InputError(
-            f"{name} of {self.library} cannot run on parts ({'; or '.join(dict.fromkeys(causes))}); use "
+            f"{name} of {self.library} cannot run on parts ({', '.join(dict.fromkeys(causes))}); use "
             f"another layer, or write it with block.sum, block.mean and block.gcn (see gcnsys.nn)"
         )
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR, Graph, index_dtype
+from gcnsys.graph import CSR, Graph, index_dtype, offsets
 from gcnsys.kernels.block import Degrees
 from gcnsys.partition.order import Ordered, ordered
 from gcnsys.partition.part import ExchangePlan, PartGraph, TrainingCut
@@ -75,7 +75,7 @@ class Pieces:
         sizes = torch.bincount(assignment, minlength=num_parts)
         if sizes.numel() > num_parts:
             raise InputError(f"an assignment names part {sizes.numel() - 1} of {num_parts}")
-        self.starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        self.starts = offsets(sizes)
         self.ids = torch.argsort(assignment, stable=True)  # position -> id
         self.position = torch.empty(graph.num_nodes, dtype=index_dtype(graph.num_nodes))
         self.position[self.ids] = torch.arange(graph.num_nodes, dtype=self.position.dtype)

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR, index_dtype
+from gcnsys.graph import CSR, index_dtype, located, offsets
 from gcnsys.kernels.block import Degrees
 from gcnsys.kernels.dropout import DropoutKey
 from gcnsys.kernels.neighbours import Drawn, EdgeWeights, Neighbours
@@ -76,12 +76,10 @@ class Errand:
         sorted_counts = own[self._order]
         arriving = [int(part.sum()) for part in sorted_counts.split(self._asked)]
         came = self._crossed(values, leaving, arriving)
-        ends = sorted_counts.cumsum(0)
         place = torch.empty_like(self._order)
         place[self._order] = torch.arange(place.numel())
-        first = (ends - sorted_counts)[place]
-        within = torch.arange(came.shape[0]) - torch.repeat_interleave(own.cumsum(0) - own, own)
-        return own, came[torch.repeat_interleave(first, own) + within]
+        rows = CSR(offsets(sorted_counts), torch.arange(came.shape[0]), came.shape[0])
+        return own, came[rows.take_rows(place).indices]
 
 
 class PartNeighbourhood:
@@ -102,7 +100,7 @@ class PartNeighbourhood:
         sizes = torch.zeros(comm.size, dtype=torch.int64)
         sizes[comm.rank] = part.num_inner
         sizes = comm.add(sizes, "control")
-        self.starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        self.starts = offsets(sizes)
         self.num_nodes = int(self.starts[-1])
         inner = torch.arange(part.num_inner) + self.starts[comm.rank]
         plan = part.plan
@@ -123,29 +121,23 @@ class PartNeighbourhood:
 
     def uniform(self, nodes: Tensor, count: int, key: DropoutKey, *, repeated: bool) -> Found:
         errand = self._errand(nodes)
-        drawn = self.neighbours.uniform(errand.rows, count, key, repeated=repeated)
-        size = self.neighbours.degree[errand.rows].double()
-        return self._found(errand, drawn, size / count if repeated else (size / count).clamp(min=1))
+        return self._found(errand, self.neighbours.uniform(errand.rows, count, key, repeated=repeated))
 
     def weighted(self, nodes: Tensor, count: int, key: DropoutKey, weights: EdgeWeights) -> Found:
         """``count`` in-edges of each node, by weights ``[e]`` of the edges that end on this rank."""
         errand = self._errand(nodes)
-        drawn = self.neighbours.weighted(errand.rows, count, key, weights)
-        assert drawn.until is not None
-        assert drawn.edges is not None
-        until = torch.repeat_interleave(drawn.until, drawn.indptr.diff())
-        return self._found(errand, drawn, -1 / torch.expm1(-weights.weight[drawn.edges] * until))
+        return self._found(errand, self.neighbours.weighted(errand.rows, count, key, weights))
 
     def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
         errand = self._errand(nodes)
         rate = (expected / self.neighbours.degree[errand.rows].double()).clamp(max=1)
-        return self._found(errand, self.neighbours.poisson(errand.rows, rate, key), 1 / rate)
+        return self._found(errand, self.neighbours.poisson(errand.rows, rate, key))
 
     def induced(self, nodes: Tensor) -> Found:
         found = self.all_of(nodes)
         ids, order = nodes.sort()
-        place = torch.searchsorted(ids, found.csr.indices.long()).clamp_(max=max(0, nodes.numel() - 1))
-        kept = ids[place] == found.csr.indices
+        place = located(found.csr.indices, ids)
+        kept = place >= 0
         csr = found.csr.keep(kept)
         columns = order[place[kept]].to(torch.int32)
         return Found(CSR(csr.indptr, columns, nodes.numel(), csr.weight, csr.columns), found.in_weight)
@@ -174,7 +166,7 @@ class PartNeighbourhood:
     def _errand(self, nodes: Tensor) -> Errand:
         return Errand(nodes, self.starts, self.comm)
 
-    def _found(self, errand: Errand, drawn: Drawn, inverse: Tensor | None = None) -> Found:
+    def _found(self, errand: Errand, drawn: Drawn) -> Found:
         counts, edges = drawn.indptr.diff(), drawn.edges
         assert edges is not None
         in_weight = errand.answered(self._in_weight[errand.rows])
@@ -182,8 +174,7 @@ class PartNeighbourhood:
         own, columns = errand.listed(counts, sources)
         weight = None if self.csr.weight is None else errand.listed(counts, self.csr.weight[edges])[1]
         known = {name: errand.listed(counts, column[edges])[1] for name, column in self.csr.columns.items()}
-        if inverse is not None:
-            each = inverse.numel() != counts.numel() or bool(drawn.until is not None)
-            inverse = errand.listed(counts, inverse)[1] if each else errand.answered(inverse)
-        indptr = torch.cat([own.new_zeros(1), own.cumsum(0)])
-        return Found(CSR(indptr, columns, self.num_nodes, weight, known), in_weight, inverse)
+        factor = None if drawn.factor is None else errand.answered(drawn.factor)
+        inverse = None if drawn.inverse is None else errand.listed(counts, drawn.inverse)[1]
+        csr = CSR(offsets(own), columns, self.num_nodes, weight, known)
+        return Found(csr, in_weight, factor, inverse)

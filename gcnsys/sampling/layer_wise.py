@@ -12,53 +12,34 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR
-from gcnsys.kernels.neighbours import renumbered
-from gcnsys.kernels.sampled import SampledBlock
-from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
+from gcnsys.graph import CSR, located
+from gcnsys.sampling.api import Moment, Standard, samplers
+from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found, Neighbourhood, WholeGraph
 
 
-class LayerWise(Sampler):
-    """From the seeds back to the inputs; what differs is which nodes may be drawn, and how likely."""
+class LayerWise(Layered):
+    """Layer by layer; what differs is which nodes may be drawn, and how likely."""
 
-    def sample(self, seeds: Tensor, moment: Moment) -> Sample:
-        frontier, blocks, considered = self.checked(seeds), [], 0
-        for layer in reversed(range(self.standard.layers)):
-            found = self.graph.all_of(frontier)
-            considered += found.csr.num_edges
-            nodes, inverse = self.draw(frontier, found, layer, moment)
-            blocks.append(self._block(frontier, found, nodes, inverse))
-            frontier = blocks[-1].input_ids
-        blocks.reverse()
-        edges = sum(block.matrix.csr.num_edges for block in blocks)
-        metrics = {"rows": frontier.numel(), "edges": edges, "considered": considered}
-        return Sample(tuple(blocks), metrics=metrics)
+    def hop(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
+        found = self.graph.all_of(frontier)
+        nodes, inverse = self.draw(found, layer, moment)
+        place = located(found.csr.indices, nodes)
+        kept = place >= 0
+        return Found(found.csr.keep(kept), found.in_weight, inverse=inverse[place[kept]])
 
     @abstractmethod
-    def draw(self, frontier: Tensor, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
+    def draw(self, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
         """Draw a layer's nodes.
 
         Args:
-            frontier: ``[n]``.
-            found: all their in-edges.
+            found: all in-edges of the frontier.
             layer: which reads the nodes that are drawn.
             moment: see :class:`Sampler`.
 
         Returns:
             ``[k]`` ascending ids; ``[k]`` float64, what an edge from each of them counts for.
         """
-
-    def _block(self, frontier: Tensor, found: Found, nodes: Tensor, inverse: Tensor) -> SampledBlock:
-        csr = found.csr
-        place = torch.searchsorted(nodes, csr.indices.long()).clamp_(max=max(0, nodes.numel() - 1))
-        kept = nodes[place] == csr.indices if nodes.numel() else torch.zeros_like(place, dtype=torch.bool)
-        factor = inverse[place[kept]].to(torch.float32)
-        csr = csr.keep(kept)
-        input_ids, columns = renumbered(frontier, csr.indices, self.graph.num_nodes)
-        weight = factor if csr.weight is None else csr.weight * factor.to(csr.weight)
-        csr = CSR(csr.indptr, columns, input_ids.numel(), weight, csr.columns)
-        return SampledBlock(csr, input_ids, found.in_weight, None, self.graph.degrees)
 
 
 class Shares:
@@ -100,7 +81,7 @@ def _squares(csr: CSR, in_weight: Tensor) -> Tensor:
 class LadiesSampler(LayerWise):
     """Layer-dependent importance (Zou et al. 2019): neighbours of the frontier, by their squared weights."""
 
-    def draw(self, frontier: Tensor, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
+    def draw(self, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
         csr = found.csr
         candidates, place = csr.indices.long().unique(return_inverse=True)
         squares = _squares(csr, found.in_weight)
@@ -126,5 +107,5 @@ class FastGCNSampler(LayerWise):
         nothing = torch.zeros(graph.num_nodes, dtype=torch.float64)
         self.shares = Shares(nothing.index_add_(0, adjacency.indices.long(), squares))
 
-    def draw(self, frontier: Tensor, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
+    def draw(self, found: Found, layer: int, moment: Moment) -> tuple[Tensor, Tensor]:
         return self.shares.draw(self.standard.budget, moment.generator(layer))

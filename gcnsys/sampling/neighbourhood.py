@@ -3,7 +3,7 @@
 Letters: n nodes that are asked for, N nodes of the graph, e edges that are drawn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -23,15 +23,23 @@ class Found:
     Attributes:
         csr: ``[n, N]`` with the weights and columns of the graph's edges.
         in_weight: ``[n]`` float64 weight (or number) of all in-edges of each node.
-        inverse: ``[n]`` or ``[e]`` float64, the inverse of the probability with which edges were drawn, of
-            all edges of a node or of each; None: 1.
+        factor, inverse: see :class:`~gcnsys.kernels.neighbours.Drawn`.
         edges: ``[e]`` int64 which edges of the graph they are; None: it is not said.
     """
 
     csr: CSR
     in_weight: Tensor
+    factor: Tensor | None = None
     inverse: Tensor | None = None
     edges: Tensor | None = None
+
+    @property
+    def counted(self) -> CSR:
+        """The edges, what each one counts for made part of its weight."""
+        if self.inverse is None:
+            return self.csr
+        each, weight = self.inverse.to(torch.float32), self.csr.weight
+        return replace(self.csr, weight=each if weight is None else weight * each.to(weight))
 
 
 class Neighbourhood(Protocol):
@@ -89,21 +97,14 @@ class WholeGraph:
 
     def uniform(self, nodes: Tensor, count: int, key: DropoutKey, *, repeated: bool) -> Found:
         drawn = self.neighbours.uniform(nodes, count, key, repeated=repeated, numbered=self._known)
-        size = self.neighbours.degree[nodes].double()
-        return self._found(nodes, drawn, size / count if repeated else (size / count).clamp(min=1))
+        return self._found(nodes, drawn)
 
     def weighted(self, nodes: Tensor, count: int, key: DropoutKey, weights: EdgeWeights) -> Found:
-        drawn = self.neighbours.weighted(nodes, count, key, weights)
-        assert drawn.until is not None
-        assert drawn.edges is not None
-        until = torch.repeat_interleave(drawn.until, drawn.indptr.diff())
-        inverse = -1 / torch.expm1(-weights.weight[drawn.edges] * until)
-        return self._found(nodes, drawn, inverse)
+        return self._found(nodes, self.neighbours.weighted(nodes, count, key, weights))
 
     def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
         rate = (expected / self.neighbours.degree[nodes].double()).clamp(max=1)
-        drawn = self.neighbours.poisson(nodes, rate, key, numbered=self._known)
-        return self._found(nodes, drawn, 1 / rate)
+        return self._found(nodes, self.neighbours.poisson(nodes, rate, key, numbered=self._known))
 
     def induced(self, nodes: Tensor) -> Found:
         return self._found(nodes, self.neighbours.induced(nodes), num_cols=nodes.numel())
@@ -124,9 +125,7 @@ class WholeGraph:
         """Whether more is known of edges than that they are there."""
         return self.graph.weight is not None or bool(self.graph.adjacency.columns)
 
-    def _found(
-        self, nodes: Tensor, drawn: Drawn, inverse: Tensor | None = None, *, num_cols: int | None = None
-    ) -> Found:
+    def _found(self, nodes: Tensor, drawn: Drawn, *, num_cols: int | None = None) -> Found:
         adjacency, weight, columns = self.graph.adjacency, None, {}
         if self._known:
             assert drawn.edges is not None
@@ -134,4 +133,4 @@ class WholeGraph:
             columns = {name: column[drawn.edges] for name, column in adjacency.columns.items()}
         width = self.num_nodes if num_cols is None else num_cols
         csr = CSR(drawn.indptr, drawn.columns, width, weight, columns)
-        return Found(csr, self._in_weight[nodes], inverse, drawn.edges)
+        return Found(csr, self._in_weight[nodes], drawn.factor, drawn.inverse, drawn.edges)

@@ -1,57 +1,39 @@
 """Node-wise samplers: every node draws among its own neighbours.
 
-Letters: n nodes of a frontier, m of the next one, e edges that were drawn.
+Letters: n nodes of a frontier.
 """
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR
-from gcnsys.kernels.neighbours import EdgeWeights, renumbered
-from gcnsys.kernels.sampled import SampledBlock
-from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
+from gcnsys.kernels.dropout import DropoutKey
+from gcnsys.kernels.neighbours import EdgeWeights
+from gcnsys.sampling.api import Moment, Standard, samplers
+from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found, Neighbourhood
 
 
-class NodeWise(Sampler):
-    """Layer by layer from the seeds back to the inputs; what differs is how a node draws."""
+class NodeWise(Layered):
+    """Layer by layer; what differs is how a node draws."""
 
-    def sample(self, seeds: Tensor, moment: Moment) -> Sample:
-        frontier, blocks = self.checked(seeds), []
-        for layer in reversed(range(self.standard.layers)):
-            found = self.draw(frontier, layer, moment)
-            block = self._block(frontier, found)
-            blocks.append(block)
-            frontier = block.input_ids
-        blocks.reverse()
-        edges = sum(block.matrix.csr.num_edges for block in blocks)
-        return Sample(tuple(blocks), metrics={"rows": frontier.numel(), "edges": edges})
+    def hop(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
+        fanout = self.standard.fanouts[layer]
+        if fanout == -1:
+            return self.graph.all_of(frontier)
+        return self.draw(frontier, fanout, moment.key(layer))
 
     @abstractmethod
-    def draw(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
-        """In-edges of the nodes of a frontier ``[n]``, for the layer that computes them."""
-
-    def _block(self, frontier: Tensor, found: Found) -> SampledBlock:
-        input_ids, columns = renumbered(frontier, found.csr.indices, self.graph.num_nodes)
-        factor, weight = found.inverse, found.csr.weight
-        if factor is not None and factor.numel() != frontier.numel():
-            each = factor.to(torch.float32)
-            factor, weight = None, each if weight is None else weight * each.to(weight)
-        csr = CSR(found.csr.indptr, columns, input_ids.numel(), weight, found.csr.columns)
-        return SampledBlock(csr, input_ids, found.in_weight, factor, self.graph.degrees)
+    def draw(self, frontier: Tensor, fanout: int, key: DropoutKey) -> Found:
+        """About ``fanout`` in-edges of each node of a frontier ``[n]``."""
 
 
 @samplers.register("neighbour")
 class NeighbourSampler(NodeWise):
     """A fixed number of neighbours, each set equally likely (GraphSAGE, Hamilton et al. 2017, alg. 2)."""
 
-    def draw(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
-        fanout = self.standard.fanouts[layer]
-        if fanout == -1:
-            return self.graph.all_of(frontier)
-        return self.graph.uniform(frontier, fanout, moment.key(layer), repeated=self.standard.repeated)
+    def draw(self, frontier: Tensor, fanout: int, key: DropoutKey) -> Found:
+        return self.graph.uniform(frontier, fanout, key, repeated=self.standard.repeated)
 
 
 class WeightedNeighbourSampler(NodeWise):
@@ -68,11 +50,8 @@ class WeightedNeighbourSampler(NodeWise):
         self.weights = weights
         self.unbiased = bool((weights.weight > 0).all())
 
-    def draw(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
-        fanout = self.standard.fanouts[layer]
-        if fanout == -1:
-            return self.graph.all_of(frontier)
-        return self.graph.weighted(frontier, fanout, moment.key(layer), self.weights)
+    def draw(self, frontier: Tensor, fanout: int, key: DropoutKey) -> Found:
+        return self.graph.weighted(frontier, fanout, key, self.weights)
 
 
 @samplers.register("labor")
@@ -83,8 +62,5 @@ class LaborSampler(NodeWise):
     k / d: about k of them.
     """
 
-    def draw(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
-        fanout = self.standard.fanouts[layer]
-        if fanout == -1:
-            return self.graph.all_of(frontier)
-        return self.graph.poisson(frontier, fanout, moment.key(layer))
+    def draw(self, frontier: Tensor, fanout: int, key: DropoutKey) -> Found:
+        return self.graph.poisson(frontier, fanout, key)

@@ -10,12 +10,13 @@ Letters: N nodes and E edges of the graph, t draws.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR
+from gcnsys.graph import located
 from gcnsys.kernels.neighbours import renumbered
 from gcnsys.kernels.sampled import SampledBlock
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
@@ -47,10 +48,7 @@ class SaintSampler(Sampler):
         seeds = self.checked(seeds)
         nodes = self.nodes(seeds, moment)
         found = self.graph.induced(nodes)
-        csr, chance = found.csr, self.chance(nodes)
-        inverse = self._inverse[found.edges]
-        weight = inverse if csr.weight is None else csr.weight * inverse.to(csr.weight)
-        csr = CSR(csr.indptr, csr.indices, csr.num_cols, weight, csr.columns)
+        csr, chance = replace(found, inverse=self._inverse[found.edges]).counted, self.chance(nodes)
         block = SampledBlock(csr, nodes, found.in_weight, None, self.graph.degrees)
         metrics = {"rows": nodes.numel(), "edges": csr.num_edges * self.standard.layers}
         return Sample((block,) * self.standard.layers, (1 / chance).to(torch.float32), metrics)
@@ -75,7 +73,7 @@ class SaintSampler(Sampler):
 
     @abstractmethod
     def both(self, sources: Tensor, ends: Tensor) -> Tensor:
-        """p(u, v): how likely both ends of an edge are, float64."""
+        """p(u, v): how likely both ends of every edge ``[E]`` are, float64."""
 
 
 @samplers.register("saint-node")
@@ -99,25 +97,8 @@ class SaintNodeSampler(SaintSampler):
         return _both(first, then, torch.where(sources == ends, first, 0.0), self.standard.budget)
 
 
-class _ByEdge(SaintSampler):
-    """Samplers that know something of every edge."""
-
-    def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
-        super().__init__(graph, standard)
-        adjacency = self.whole.adjacency
-        self._keys = adjacency.rows().long() * graph.num_nodes + adjacency.indices.long()  # ascending
-
-    def of_edges(self, values: Tensor, sources: Tensor, ends: Tensor) -> Tensor:
-        """What is known of edges, ``[E]``, by their ends; 0 where there is no edge."""
-        keys = ends * self.graph.num_nodes + sources
-        place = torch.searchsorted(self._keys, keys).clamp_(max=max(0, self._keys.numel() - 1))
-        if not self._keys.numel():
-            return values.new_zeros(keys.numel())
-        return torch.where(self._keys[place] == keys, values[place], 0)
-
-
 @samplers.register("saint-edge")
-class SaintEdgeSampler(_ByEdge):
+class SaintEdgeSampler(SaintSampler):
     """Edges, drawn with repetition in proportion to 1 / d(u) + 1 / d(v), and all between their ends."""
 
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
@@ -145,12 +126,15 @@ class SaintEdgeSampler(_ByEdge):
 
     def both(self, sources: Tensor, ends: Tensor) -> Tensor:
         first, then = self.of_node[sources], self.of_node[ends]
-        shared = self.of_edges(self.share, sources, ends) + self.of_edges(self.share, ends, sources)
+        # What draws both at once: the edge, and the one that goes back where there is one.
+        count = self.graph.num_nodes
+        back = located(sources * count + ends, ends * count + sources)
+        shared = self.share + torch.where(back >= 0, self.share[back], 0.0)
         return _both(first, then, torch.where(sources == ends, first, shared), self.standard.budget)
 
 
 @samplers.register("saint-walk")
-class SaintWalkSampler(_ByEdge):
+class SaintWalkSampler(SaintSampler):
     """Walks of ``walk`` steps from ``budget`` nodes; probabilities are counted in 50 samples."""
 
     unbiased = False
@@ -158,14 +142,12 @@ class SaintWalkSampler(_ByEdge):
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
         super().__init__(graph, standard)
         self._nodes = torch.zeros(graph.num_nodes, dtype=torch.float64)
-        self._edges = torch.zeros(self._keys.numel(), dtype=torch.float64)
+        self._edges = torch.zeros(self.whole.num_edges, dtype=torch.float64)
         for step in range(_PRESAMPLES):
             moment = Moment(0, -1 - step)
             nodes = self.nodes(self.roots(moment), moment)
-            csr = graph.induced(nodes).csr
             self._nodes[nodes] += 1
-            keys = nodes[csr.rows().long()] * graph.num_nodes + nodes[csr.indices.long()]
-            self._edges[torch.searchsorted(self._keys, keys)] += 1
+            self._edges[graph.induced(nodes).edges] += 1
 
     def roots(self, moment: Moment) -> Tensor:
         size = (self.standard.budget,)
@@ -187,8 +169,7 @@ class SaintWalkSampler(_ByEdge):
         return self._nodes[nodes].clamp(min=1) / _PRESAMPLES
 
     def both(self, sources: Tensor, ends: Tensor) -> Tensor:
-        found = self.of_edges(self._edges, sources, ends)
-        return torch.where(found > 0, found / _PRESAMPLES, self.chance(ends))
+        return torch.where(self._edges > 0, self._edges / _PRESAMPLES, self.chance(ends))
 
 
 def _at_least_once(share: Tensor, draws: int) -> Tensor:

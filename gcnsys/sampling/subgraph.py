@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.graph import Graph
+from gcnsys.graph import CSR, Graph, Layout
 from gcnsys.kernels.block import Block, Degrees, LocalBlock
 from gcnsys.kernels.neighbours import renumbered
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
 from gcnsys.sampling.neighbourhood import Neighbourhood
+from gcnsys.sampling.node_wise import NeighbourSampler
 
 
 class SubgraphSampler(Sampler):
@@ -58,15 +59,14 @@ class ClusterSampler(SubgraphSampler):
             there = "none" if standard.groups is None else f"shape {list(standard.groups.shape)}"
             raise InputError(f"clusters need the group of each of {graph.num_nodes} nodes, got {there}")
         self.groups = standard.groups.long()
-        self.members = self.groups.argsort(stable=True)
-        sizes = torch.bincount(self.groups)
-        self.starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        layout = Layout.from_groups(self.groups)
+        self.members = CSR(layout.group_ptr, layout.order, graph.num_nodes)
 
     def batches(self, nodes: Tensor, size: int, moment: Moment) -> Sequence[Tensor]:
         """Clusters in a drawn order, as many in a batch as come nearest to ``size`` of the nodes."""
         groups, counts = self.groups[nodes].unique(return_counts=True)
         order = torch.randperm(groups.numel(), generator=moment.generator(-1))
-        number = torch.empty(self.starts.numel() - 1, dtype=torch.int64)
+        number = torch.empty(self.members.num_rows, dtype=torch.int64)
         number[groups[order]] = torch.arange(order.numel())
         ends = counts[order].cumsum(0)
         batch_of = torch.div(ends - counts[order] // 2 - 1, max(1, size), rounding_mode="floor").clamp(min=0)
@@ -76,10 +76,7 @@ class ClusterSampler(SubgraphSampler):
         return batches
 
     def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
-        groups = self.groups[seeds].unique()
-        counts = self.starts[groups + 1] - self.starts[groups]
-        first = torch.repeat_interleave(self.starts[groups] - (counts.cumsum(0) - counts), counts)
-        members = self.members[first + torch.arange(first.numel())]
+        members = self.members.take_rows(self.groups[seeds].unique()).indices
         return renumbered(seeds, members, self.graph.num_nodes)[0]
 
 
@@ -91,11 +88,4 @@ class ShadowSampler(SubgraphSampler):
     """
 
     def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
-        found = seeds
-        for hop, fanout in enumerate(reversed(self.standard.fanouts)):
-            if fanout == -1:
-                drawn = self.graph.all_of(found)
-            else:
-                drawn = self.graph.uniform(found, fanout, moment.key(hop), repeated=self.standard.repeated)
-            found = renumbered(found, drawn.csr.indices, self.graph.num_nodes)[0]
-        return found
+        return NeighbourSampler(self.graph, self.standard).sample(seeds, moment).input_ids

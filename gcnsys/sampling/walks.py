@@ -6,14 +6,14 @@ Letters: n nodes of a frontier, w walkers.
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR
-from gcnsys.kernels.neighbours import renumbered
-from gcnsys.kernels.sampled import SampledBlock
-from gcnsys.sampling.api import Moment, Sample, Sampler, samplers
+from gcnsys.graph import CSR, offsets
+from gcnsys.sampling.api import Moment, samplers
+from gcnsys.sampling.layered import Layered
+from gcnsys.sampling.neighbourhood import Found
 
 
 @samplers.register("pinsage")
-class PinSageSampler(Sampler):
+class PinSageSampler(Layered):
     """Each node's neighbours are the ``fanout`` nodes that its walks visit most, weighted by how often.
 
     ``walks`` walks of at most ``walk`` steps begin at each node; each ends with probability ``restart`` after
@@ -23,15 +23,12 @@ class PinSageSampler(Sampler):
     unbiased = False
     follows_edges = False
 
-    def sample(self, seeds: Tensor, moment: Moment) -> Sample:
-        frontier, blocks = self.checked(seeds), []
-        for layer in reversed(range(self.standard.layers)):
-            visited = self._visited(frontier, layer, moment)
-            blocks.append(self._block(frontier, *self._most(visited, self.standard.fanouts[layer])))
-            frontier = blocks[-1].input_ids
-        blocks.reverse()
-        edges = sum(block.matrix.csr.num_edges for block in blocks)
-        return Sample(tuple(blocks), metrics={"rows": frontier.numel(), "edges": edges})
+    def hop(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
+        visited = self._visited(frontier, layer, moment)
+        rows, others, times = self._most(visited, self.standard.fanouts[layer])
+        indptr = offsets(torch.bincount(rows, minlength=frontier.numel()))
+        csr = CSR(indptr, others, self.graph.num_nodes, times.to(torch.float32))
+        return Found(csr, csr.row_sums())
 
     def _visited(self, frontier: Tensor, layer: int, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
         """Which node of the frontier a walk began at, whom it visited, and how often, by node."""
@@ -65,10 +62,3 @@ class PinSageSampler(Sampler):
         rank[order] = torch.arange(order.numel()) - first[rows[order]]
         kept = rank < fanout
         return rows[kept], others[kept], times[kept]
-
-    def _block(self, frontier: Tensor, rows: Tensor, others: Tensor, times: Tensor) -> SampledBlock:
-        counts = torch.bincount(rows, minlength=frontier.numel())
-        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        input_ids, columns = renumbered(frontier, others, self.graph.num_nodes)
-        csr = CSR(indptr, columns, input_ids.numel(), times.to(torch.float32))
-        return SampledBlock(csr, input_ids, csr.row_sums(), None, self.graph.degrees)

@@ -46,11 +46,11 @@ class LinkPrediction(Task):
     def tallies(self, outputs: Tensor, view: View) -> dict[str, Tensor]:
         links, pool = known_links(view), self._pool(0, outputs)
         rows, right = links.rows_of(pool, outputs), links.right(pool, held_out=True)
-        found = {}
-        for name, asked in links.scored.items():
-            reached = asked.block.gather(outputs)
-            found[name] = ranked(asked, reached, outputs, rows, right, self.negatives)
-        return found
+        reached = {asked.block: asked.block.gather(outputs) for asked in (links.known, links.held_out)}
+        return {
+            name: ranked(asked, reached[asked.block], outputs, rows, right, self.negatives)
+            for name, asked in links.scored.items()
+        }
 
     def score(self, counts: Tensor) -> Score:
         """``accuracy`` is the share of wrong answers that score less than the right one (area under ROC)."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gcnsys.datasets.held_out import TEST, VALIDATION
-from gcnsys.graph import CSR
+from gcnsys.graph import CSR, located, offsets
 from gcnsys.kernels.dropout import DropoutKey, hashed, row_words
 from gcnsys.kernels.edges import Edges, edge_dot
 from gcnsys.partition import Part
@@ -63,9 +63,9 @@ class Links:
         inside, outside = PartBlock(part.whole, comm, device), PartBlock(part.links, comm, device)
         held = outside.edges()
         kinds = held.columns["edge_type"]
-        self.known = Asked(inside, _only(inside, _unlooped(inside)))
-        self.held_out = Asked(outside, Edges(held.csr))
-        masks = {"train": (inside, _unlooped(inside)), "val": (outside, kinds == VALIDATION),
+        unlooped = _unlooped(inside)
+        self.known, self.held_out = Asked(inside, _only(inside, unlooped)), Asked(outside, Edges(held.csr))
+        masks = {"train": (inside, unlooped), "val": (outside, kinds == VALIDATION),
                  "test": (outside, kinds == TEST)}  # fmt: skip
         totals = comm.add(torch.tensor([int(mask.sum()) for _, mask in masks.values()]), "control").tolist()
         self.scored = {
@@ -86,17 +86,17 @@ class Links:
     def rows_of(self, pool: Tensor, outputs: Tensor) -> Tensor:
         """The rows of any nodes, ascending: ``[K], [n, W] -> [K, W]``; differentiable and collective."""
         ids, places = self._ascending
-        there = _placed(pool, ids)
+        there = located(pool, ids)
         mine = torch.nonzero(there >= 0).flatten()
         rows = outputs.new_zeros(pool.numel(), outputs.shape[1])
         return self.known.block.total(rows.index_add(0, mine, outputs[places[there[mine]]]))
 
     def right(self, pool: Tensor, *, held_out: bool) -> CSR:
         """``[n, K]``: which of a pool's nodes are no wrong answer for each of this rank's nodes."""
-        own = _placed(self.ids, pool)
+        own = located(self.ids, pool)
         rows, cols = [torch.nonzero(own >= 0).flatten()], [own[own >= 0]]
         for asked in (self.known, self.held_out)[: 2 if held_out else 1]:
-            place = _placed(asked.block.gathered_ids, pool)[asked.edges.sources]
+            place = located(asked.block.gathered_ids, pool)[asked.edges.sources]
             hit = place >= 0
             rows.append(asked.edges.destinations[hit])
             cols.append(place[hit])
@@ -130,8 +130,7 @@ def wrong_edges(asked: Asked, drawn: Tensor, right: CSR) -> Edges:
         place = torch.searchsorted(known, keys).clamp_(max=known.numel() - 1)
         keys = keys[known[place] != keys]
     rows = torch.div(keys, size, rounding_mode="floor")
-    counts = torch.bincount(rows, minlength=right.num_rows)
-    indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    indptr = offsets(torch.bincount(rows, minlength=right.num_rows))
     return Edges(CSR(indptr, (keys - rows * size).to(torch.int32), size))
 
 
@@ -166,14 +165,6 @@ def ranked(asked: Asked, reached: Tensor, own: Tensor, pool: Tensor, right: CSR,
         figures = below, 1 / (1 + above), (above < 10).double(), torch.ones_like(below), losses
         total += torch.stack([figure.sum() for figure in figures])
     return total
-
-
-def _placed(ids: Tensor, among: Tensor) -> Tensor:
-    """Where each id stands in ascending ones, -1 where it does not."""
-    if not among.numel():
-        return torch.full_like(ids, -1)
-    place = torch.searchsorted(among, ids).clamp_(max=among.numel() - 1)
-    return torch.where(among[place] == ids, place, -1)
 
 
 def _unlooped(block: PartBlock) -> Tensor:
