@@ -423,7 +423,45 @@ def test_a_rank_takes_its_device_and_patience_from_the_run_file(capsys, tmp_path
 
 def test_every_setting_is_an_option_of_train():
     from gcnsys.cli.train import GROUPS
+    from gcnsys.cli.train_minibatch import SAMPLING
     from gcnsys.train import RunConfig
 
-    listed = [name for names in GROUPS.values() for name in names]
+    listed = [*SAMPLING, *(name for names in GROUPS.values() for name in names)]
     assert sorted(listed) == sorted(set(RunConfig.model_fields) - {"data"})
+
+
+def test_batches_are_drawn_trained_on_and_told_of(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    arguments = ["train-minibatch", spec, "--fanouts", "3,2", "--batch", "8", "--epochs", "3", "--out", "run"]
+    code, out, err = outcome(capsys, *arguments)
+    assert code == 0, err
+    assert "an epoch drew 3 batches" in out
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert all(line["batches"] == 3 and line["rows"] > 0 for line in lines)
+    code, out, _ = outcome(capsys, "sample", spec, "--sampler", "labor,cluster", "--fanouts", "3,2", "--json")
+    found = {each["sampler"]: each for each in json.loads(out)["samplers"]}
+    assert set(found) == {"labor", "cluster"}
+    assert all(each["rows"] >= each["seeds"] > 0 and each["seconds"] > 0 for each in found.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--fanouts", "0,2"], "a fan-out must be at least 1, or -1 for all neighbours, got 0"),
+        (["--fanouts", "3"], "2 layers need as many fan-outs, got 1: 3"),
+        (["--fanouts", "3,x"], "needs numbers such as 15,10,5, got '3,x'"),
+        (["--sampler", "neighbor"], "unknown sampler 'neighbor'; did you mean 'neighbour'?"),
+        (["--budget", "0"], "budget = '0'"),
+        (["--restart", "1"], "restart = '1'"),
+    ],
+)
+def test_samplers_that_cannot_be_are_refused(capsys, tmp_path, arguments, sentence):
+    spec = write_npz(tmp_path / "small.npz")
+    assert sentence in refused(capsys, "train-minibatch", spec, *arguments)
+    if "--sampler" not in arguments:
+        assert sentence in refused(capsys, "sample", spec, "--layers", "2", *arguments)
+
+
+def test_sample_wants_at_least_one_batch(capsys, tmp_path):
+    spec = write_npz(tmp_path / "small.npz")
+    assert "--batches must be at least 1, got 0" in refused(capsys, "sample", spec, "--batches", "0")

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from gcnsys import __version__, kernels
-from gcnsys.cli import data, export, partition, predict, report, train
+from gcnsys.cli import data, export, partition, predict, report, sample, train, train_minibatch
 from gcnsys.cli.output import Output
 from gcnsys.errors import GcnsysError
 from gcnsys.registry import unknown
 from gcnsys.train.folder import plain
 
 COMMANDS = {
-    "data": data, "partition": partition, "train": train, "predict": predict, "export": export,
-    "report": report,
+    "data": data, "partition": partition, "train": train, "train-minibatch": train_minibatch,
+    "sample": sample, "predict": predict, "export": export, "report": report,
 }  # fmt: skip
 
 

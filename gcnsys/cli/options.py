@@ -3,6 +3,7 @@
 import argparse
 import types
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -32,7 +33,8 @@ def add_fields(group: argparse._ArgumentGroup, names: Iterable[str], **renamed: 
         if kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         elif get_origin(kind) is tuple:
-            group.add_argument(flag, type=_numbers, metavar="A,B,C", **options)
+            number = get_args(kind)[0]
+            group.add_argument(flag, type=partial(_numbers, number), metavar="A,B,C", **options)
         else:
             choices = list(get_args(kind)) if get_origin(kind) is Literal else None
             metavar = "{" + ",".join(choices) + "}" if choices else name.upper().split("_")[-1]
@@ -60,8 +62,9 @@ def _plain_type(field: FieldInfo) -> Any:
     return kind
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _numbers(number: type[float], text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(piece) for piece in text.replace("/", ",").split(","))
+        return tuple(number(piece) for piece in text.replace("/", ",").split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"needs numbers such as 0.6,0.2,0.2, got {text!r}") from None
+        example = "15,10,5" if number is int else "0.6,0.2,0.2"
+        raise argparse.ArgumentTypeError(f"needs numbers such as {example}, got {text!r}") from None

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,16 @@ def add(subparsers: Any) -> None:
         "train", help="train on all of a graph",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    add_options(parser, GROUPS)
+
+
+def add_options(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[str]]) -> None:
+    """Add what says what is trained, on what, and where it is kept.
+
+    Args:
+        parser: where to.
+        groups: fields of :class:`gcnsys.train.RunConfig`, by title.
+    """
     parser.add_argument(
         "data", metavar="DATA", nargs="?", help="a partitioning's folder, a dataset, or a run file (.toml)"
     )
@@ -87,9 +97,9 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="start over in a folder that holds a run")
     parser.add_argument("--json", action="store_true", help="print one JSON object: the summary")
-    for title, names in GROUPS.items():
+    for title, names in groups.items():
         add_fields(parser.add_argument_group(title), names)
-    parser.set_defaults(run=_train)
+    parser.set_defaults(run=_train, usual={})
 
 
 def configured(options: argparse.Namespace) -> RunConfig:
@@ -111,7 +121,7 @@ def configured(options: argparse.Namespace) -> RunConfig:
     if "data" not in values:
         where = f"{options.data}: the key 'data'" if options.data else "DATA"
         raise InputError(f"{where} is missing; name a dataset or a partitioning, or a run with --resume RUN")
-    return RunConfig.checked(values)
+    return RunConfig.checked({**options.usual, **values})
 
 
 def _parsed(text: str) -> Any:
@@ -166,7 +176,8 @@ def _folder(options: argparse.Namespace, partitioning: Partitioning, config: Run
         return Path(options.out)
     if options.resume is not None:
         return run_folder(options.resume)
-    name = f"{partitioning.manifest.dataset}-{config.model}-{config.method}-p{partitioning.num_parts}"
+    method = config.sampler or config.method
+    name = f"{partitioning.manifest.dataset}-{config.model}-{method}-p{partitioning.num_parts}"
     return default_folder(Path("runs"), name)
 
 
@@ -268,8 +279,15 @@ def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str
             f"of {summary['transfer_seconds'] * 1e3:.1f} ms that an epoch's rows take to cross, "
             f"{summary['hidden_comm_seconds_median'] * 1e3:.1f} were hidden beside other work"
         )
+    if summary.get("sampler"):
+        counts = {name: sum(counted) for name, counted in summary["sampled_per_epoch"].items()}
+        times = counts["rows"] / max(1, summary["rows_per_layer"]["training"])
+        output.say(
+            f"an epoch drew {summary['sampled_per_epoch']['batches'][0]:.0f} batches: {counts['rows']:,.0f} "
+            f"rows were gathered, {times:.1f} times those of the graph, for {counts['edges']:,.0f} edges"
+        )
     computed, total = summary["rows_computed_per_layer"], summary["rows_per_layer"]
-    for name in ("training", "evaluation"):
+    for name in computed:
         if min(computed[name]) < total[name]:
             rows = ", ".join(f"{count:,}" for count in computed[name])
             output.say(f"{name} computes {rows} of {total[name]:,} rows, layer by layer")

@@ -211,7 +211,8 @@ class CSR:
 
     def take_rows(self, rows: Tensor) -> "CSR":
         """The given rows, ``[r]``, in that order; reads only them."""
-        starts, counts = self.indptr[:-1][rows], self.indptr.diff()[rows]
+        starts = self.indptr[rows]
+        counts = self.indptr[rows + 1] - starts
         indptr = offsets(counts)
         shift, total = starts - indptr[:-1], int(indptr[-1])
         taken = self._picked(

@@ -74,9 +74,24 @@ class EdgeDropout:
 
     def mask(self, edges: Edges, heads: int) -> Tensor:
         """Which weights survive, ``[E, H]``."""
-        a, b, source = self.words()
-        features = source[edges.sources, None] + torch.arange(heads, dtype=torch.int32, device=source.device)
-        return kept(a[edges.destinations, None], b[edges.destinations, None], features, self.rate)
+        numbers = torch.arange(heads, dtype=torch.int32, device=edges.device)
+        return kept(*edge_words(edges, *self.words(), numbers), self.rate)
+
+
+def edge_words(
+    edges: Edges, a: Tensor, b: Tensor, source: Tensor, numbers: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What keyed draws for edges are hashed from: ``[E, 1], [E, 1]`` and ``[E, k]`` int32.
+
+    Args:
+        edges: E edges.
+        a: ``[R]`` first words of the destinations.
+        b: ``[R]`` second words of them.
+        source: ``[K]`` first words of the sources.
+        numbers: ``[k]`` int32, of the draws that an edge needs, such as heads.
+    """
+    ends = edges.destinations
+    return a[ends, None], b[ends, None], source[edges.sources, None] + numbers
 
 
 def gat_attention(

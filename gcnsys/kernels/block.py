@@ -8,9 +8,11 @@ statistics may.
 Letters: S rows of ``x`` (sources held here), D destination rows, F features.
 """
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -252,7 +254,12 @@ class LocalBlock(ScaledBlock):
         degrees: of the S source rows.
         symmetric: the matrix equals its transpose.
         in_weight: see :class:`ScaledBlock`; None: that of the edges that are here.
+
+    Attributes:
+        over_ranks: adds statistics up where others compute other rows of the same step; None: nobody does.
     """
+
+    over_ranks: Callable[[Tensor], Tensor] | None = None
 
     def __init__(
         self, csr: CSR, input_ids: Tensor, degrees: Degrees, *, symmetric: bool = False,
@@ -268,6 +275,15 @@ class LocalBlock(ScaledBlock):
         """A whole graph on one device."""
         ids = torch.arange(graph.num_nodes)
         return cls(graph.adjacency, ids, Degrees.of(graph), symmetric=graph.is_symmetric)
+
+    def to(self, device: torch.device) -> Self:
+        """The same block for rows in another memory."""
+        if self.input_ids.device == device:
+            return self
+        other = copy.copy(self)
+        other.input_ids, other.output_ids = self.input_ids.to(device), self.output_ids.to(device)
+        other.matrix, other._edges = self.matrix.to(device), {}
+        return other
 
     def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
         return scaled_sum(self.matrix, x, scales)
@@ -289,7 +305,7 @@ class LocalBlock(ScaledBlock):
         return self.input_ids
 
     def total(self, x: Tensor) -> Tensor:
-        return x
+        return x if self.over_ranks is None else self.over_ranks(x)
 
 
 def scaled_sum(matrix: Matrix, x: Tensor, scales: Scales) -> Tensor:

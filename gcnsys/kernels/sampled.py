@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from gcnsys.graph import CSR
+from gcnsys.kernels.backend import summed
 from gcnsys.kernels.block import Degrees, LocalBlock, Scales, scaled_sum
 
 
@@ -29,16 +30,15 @@ class SampledBlock(LocalBlock):
     ) -> None:  # fmt: skip
         unknown = Degrees(in_weight, in_weight, in_weight)
         super().__init__(csr, input_ids, unknown, in_weight=in_weight)
-        self.factor, self._find = factor, degrees
+        self.factor, self.find_degrees = factor, degrees
 
     def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
-        row = self.factor
-        if row is not None:
-            row = row.to(x.device, x.dtype) if scales.row is None else scales.row * row.to(scales.row)
-        else:
-            row = scales.row
+        row = scales.row
+        if self.factor is not None:
+            factor = self.factor.to(x.device, summed(x.dtype))
+            row = factor if row is None else row * factor
         return scaled_sum(self.matrix, x, Scales(row, scales.column, None, scales.own))
 
     def _gcn_scales(self, norm: Literal["symmetric", "out-in"]) -> Scales:
-        self.degrees = self._find(self.input_ids)
+        self.degrees = self.find_degrees(self.input_ids.cpu())
         return super()._gcn_scales(norm)

@@ -90,8 +90,7 @@ class PartBlock(ScaledBlock):
         return torch.cat([self.input_ids, self.graph.halo_ids.to(self.input_ids.device)])
 
     def total(self, x: Tensor) -> Tensor:
-        out: Tensor = _Total.apply(x, self.comm)
-        return out
+        return total(x, self.comm)
 
     def send(self, x: Tensor) -> Lanes:
         """Start ``X S x``: boundary rows leave for the halos they lie in."""
@@ -185,6 +184,12 @@ def _spread(arrival: Arrival, share: Share) -> Tensor:
     if share.positions is not None:
         rows = rows.new_zeros(share.total, rows.shape[1]).index_copy_(0, share.positions, rows)
     return rows if factor is None else rows * factor.to(rows)[:, None]
+
+
+def total(x: Tensor, comm: Comm) -> Tensor:
+    """The sum of all ranks' ``x``, differentiable; collective, backward as well."""
+    out: Tensor = _Total.apply(x, comm)
+    return out
 
 
 class _Total(torch.autograd.Function):

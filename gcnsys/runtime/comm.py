@@ -51,6 +51,11 @@ class Traffic:
         """The counts so far."""
         return Traffic(self.sent_bytes.copy(), self.seconds.copy(), self.buffer_bytes)
 
+    def took(self, other: "Traffic") -> None:
+        """Count what somebody else sent, but not their time: it went by beside this one's."""
+        self.sent_bytes.update(other.sent_bytes)
+        self.buffer_bytes += other.buffer_bytes
+
     def since(self, before: "Traffic") -> "Traffic":
         """What was added since an earlier copy."""
         seconds = defaultdict(float, {k: v - before.seconds[k] for k, v in self.seconds.items()})
@@ -108,6 +113,8 @@ class Comm:
         self.rank, self.size = group.rank(), group.size()
         self.traffic = Traffic()
         self._swaps = 0
+        self._helper: Comm | None = None
+        self._leads = True
 
     def close(self) -> None:
         """Let go of the group.
@@ -116,7 +123,25 @@ class Comm:
         holds the tensors of the last message would ask for the lock of an interpreter that is gone,
         which ends the process by SIGABRT now and then.
         """
+        if self._helper is not None:
+            self._helper.close()
         del self.group, self._halo_group, self._another, self._store
+
+    def helper(self) -> "Comm":
+        """Another end, on connections of its own, for what another thread does beside this one; collective.
+
+        Raises:
+            GcnsysError: there is no second group to be had.
+        """
+        if self._helper is None:
+            group = self.group if self.size == 1 else None
+            if group is None and self._another is not None:
+                group = self._another()
+            if group is None:
+                raise GcnsysError("a helper needs a group of its own, and nobody makes one here")
+            self._helper = Comm(group, wire=self.wire, timeout=self.timeout, heartbeat=self.heartbeat)
+            self._helper._leads = False
+        return self._helper
 
     def separate_halo(self) -> None:
         """Give halo rows connections of their own; collective.
@@ -130,16 +155,17 @@ class Comm:
     def timed(self, kind: Kind) -> Iterator[None]:
         """Charge the time a block takes to this kind of traffic."""
         began = time.perf_counter()
-        if self.heartbeat is not None:
-            self.heartbeat.waits = True
+        marked = self.heartbeat if self._leads else None  # a helper's waiting says nothing of this rank's
+        if marked is not None:
+            marked.waits = True
         try:
             yield
         except RuntimeError as error:
             # A peer that is gone shows as a reset or timed-out connection on whatever we wait for.
             raise self._lost(kind, error) from error
         finally:
-            if self.heartbeat is not None:
-                self.heartbeat.waits = False
+            if marked is not None:
+                marked.waits = False
             self.traffic.seconds[kind] += time.perf_counter() - began
 
     def wait(self, work: dist.Work) -> None:

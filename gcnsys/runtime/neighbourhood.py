@@ -12,13 +12,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR, index_dtype, located, offsets
+from gcnsys.graph import CSR, Graph, index_dtype, located, offsets
 from gcnsys.kernels.block import Degrees
 from gcnsys.kernels.dropout import DropoutKey
 from gcnsys.kernels.neighbours import Drawn, EdgeWeights, Neighbours
 from gcnsys.partition import PartGraph
 from gcnsys.runtime.comm import Comm
-from gcnsys.sampling.neighbourhood import Found
+from gcnsys.sampling.neighbourhood import Found, Neighbourhood, WholeGraph
 
 
 class Errand:
@@ -82,6 +82,13 @@ class Errand:
         return own, came[rows.take_rows(place).indices]
 
 
+def neighbourhood(part: PartGraph, comm: Comm) -> Neighbourhood:
+    """The graph of all ranks' parts, wherever they lie; collective."""
+    if comm.size > 1:
+        return PartNeighbourhood(part, comm)
+    return WholeGraph(Graph(part.inner, part.is_symmetric), part.inner_ids)
+
+
 class PartNeighbourhood:
     """The graph of all ranks' parts; every method is collective.
 
@@ -91,6 +98,7 @@ class PartNeighbourhood:
 
     Attributes:
         num_nodes: of the whole graph.
+        own: places of the inner nodes.
         starts: ``[P + 1]`` where each rank's places begin.
         places: ``[n + h]`` of the inner nodes, then of the halo nodes.
     """
@@ -102,7 +110,9 @@ class PartNeighbourhood:
         sizes = comm.add(sizes, "control")
         self.starts = offsets(sizes)
         self.num_nodes = int(self.starts[-1])
-        inner = torch.arange(part.num_inner) + self.starts[comm.rank]
+        first = int(self.starts[comm.rank])
+        self.own = range(first, first + part.num_inner)
+        inner = torch.arange(first, first + part.num_inner)
         plan = part.plan
         sent = inner[plan.send_rows][:, None]
         halo = comm.swap(sent, plan.send_counts, plan.recv_counts).land()[:, 0]

@@ -61,7 +61,7 @@ class Standard:
         walks: that begin at a node, and
         restart: how likely each of them ends after a step.
         repeated: a neighbour may be drawn more than once.
-        groups: ``[N]`` the cluster of every node, for samplers of clusters.
+        groups: ``[n]`` the cluster of every node that this process holds, for samplers of clusters.
     """
 
     layers: int = 2

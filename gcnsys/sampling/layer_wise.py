@@ -15,7 +15,7 @@ from torch import Tensor
 from gcnsys.graph import CSR, located
 from gcnsys.sampling.api import Moment, Standard, samplers
 from gcnsys.sampling.layered import Layered
-from gcnsys.sampling.neighbourhood import Found, Neighbourhood, WholeGraph
+from gcnsys.sampling.neighbourhood import Found, Neighbourhood, held_whole
 
 
 class LayerWise(Layered):
@@ -101,7 +101,7 @@ class FastGCNSampler(LayerWise):
 
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
         super().__init__(graph, standard)
-        assert isinstance(graph, WholeGraph)
+        graph = held_whole(graph)
         adjacency = graph.graph.adjacency
         squares = _squares(adjacency, graph.graph.in_degree())
         nothing = torch.zeros(graph.num_nodes, dtype=torch.float64)

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
 from gcnsys.kernels.block import Degrees
 from gcnsys.kernels.dropout import DropoutKey
@@ -46,9 +47,14 @@ class Neighbourhood(Protocol):
     """Where a sampler looks edges up: a graph in this process, or one over all ranks.
 
     Over ranks every method is collective: ranks call the same ones in the same order.
+
+    Attributes:
+        num_nodes: N.
+        own: the nodes that this process holds: all of them, or a rank's.
     """
 
     num_nodes: int
+    own: range
 
     def all_of(self, nodes: Tensor) -> Found:
         """All in-edges of some nodes."""
@@ -77,12 +83,31 @@ class Neighbourhood(Protocol):
         """Degrees of some nodes in the graph."""
 
 
-class WholeGraph:
-    """A graph in this process."""
+def held_whole(graph: Neighbourhood) -> "WholeGraph":
+    """A neighbourhood that is a graph in this process.
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph, self.num_nodes = graph, graph.num_nodes
-        self.neighbours = Neighbours(graph.adjacency)
+    Raises:
+        InputError: it lies on several ranks.
+    """
+    if not isinstance(graph, WholeGraph):
+        raise InputError(
+            "this sampler draws among all nodes or edges at once and needs the whole graph in one process; "
+            "cut it into one part, or choose another sampler"
+        )
+    return graph
+
+
+class WholeGraph:
+    """A graph in this process.
+
+    Args:
+        graph: of N nodes.
+        ids: ``[N]`` int64, what its nodes are called in draws; None: their numbers.
+    """
+
+    def __init__(self, graph: Graph, ids: Tensor | None = None) -> None:
+        self.graph, self.num_nodes, self.own = graph, graph.num_nodes, range(graph.num_nodes)
+        self.neighbours = Neighbours(graph.adjacency, ids, ids)
 
     @cached_property
     def _in_weight(self) -> Tensor:

@@ -21,7 +21,7 @@ from gcnsys.kernels.neighbours import renumbered
 from gcnsys.kernels.sampled import SampledBlock
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
 from gcnsys.sampling.layer_wise import Shares
-from gcnsys.sampling.neighbourhood import Neighbourhood, WholeGraph
+from gcnsys.sampling.neighbourhood import Neighbourhood, held_whole
 
 _PRESAMPLES = 50
 
@@ -36,7 +36,7 @@ class SaintSampler(Sampler):
 
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
         super().__init__(graph, standard)
-        assert isinstance(graph, WholeGraph)
+        graph = held_whole(graph)
         self.whole = graph.graph
 
     def batches(self, nodes: Tensor, size: int, moment: Moment) -> Sequence[Tensor]:

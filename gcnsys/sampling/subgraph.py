@@ -45,6 +45,8 @@ class SubgraphSampler(Sampler):
 class ClusterSampler(SubgraphSampler):
     """The clusters that seeds lie in, with all edges between them (Cluster-GCN, Chiang et al. 2019).
 
+    Over ranks each clusters its own nodes and has seeds among them alone.
+
     Args:
         graph: see :class:`Sampler`.
         standard: with ``groups``.
@@ -55,29 +57,32 @@ class ClusterSampler(SubgraphSampler):
 
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
         super().__init__(graph, standard)
-        if standard.groups is None or standard.groups.shape != (graph.num_nodes,):
+        if standard.groups is None or standard.groups.shape != (len(graph.own),):
             there = "none" if standard.groups is None else f"shape {list(standard.groups.shape)}"
-            raise InputError(f"clusters need the group of each of {graph.num_nodes} nodes, got {there}")
+            raise InputError(f"clusters need the group of each of {len(graph.own)} nodes, got {there}")
         self.groups = standard.groups.long()
         layout = Layout.from_groups(self.groups)
-        self.members = CSR(layout.group_ptr, layout.order, graph.num_nodes)
+        self.members = CSR(layout.group_ptr, layout.order + graph.own.start, graph.num_nodes)
 
     def batches(self, nodes: Tensor, size: int, moment: Moment) -> Sequence[Tensor]:
         """Clusters in a drawn order, as many in a batch as come nearest to ``size`` of the nodes."""
-        groups, counts = self.groups[nodes].unique(return_counts=True)
+        groups, counts = self._groups_of(nodes).unique(return_counts=True)
         order = torch.randperm(groups.numel(), generator=moment.generator(-1))
         number = torch.empty(self.members.num_rows, dtype=torch.int64)
         number[groups[order]] = torch.arange(order.numel())
         ends = counts[order].cumsum(0)
         batch_of = torch.div(ends - counts[order] // 2 - 1, max(1, size), rounding_mode="floor").clamp(min=0)
-        batch = batch_of[number[self.groups[nodes]]]
+        batch = batch_of[number[self._groups_of(nodes)]]
         placed = batch.argsort(stable=True)
         batches: Sequence[Tensor] = nodes[placed].split(torch.bincount(batch)[batch.unique()].tolist())
         return batches
 
     def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
-        members = self.members.take_rows(self.groups[seeds].unique()).indices
+        members = self.members.take_rows(self._groups_of(seeds).unique()).indices
         return renumbered(seeds, members, self.graph.num_nodes)[0]
+
+    def _groups_of(self, nodes: Tensor) -> Tensor:
+        return self.groups[nodes - self.graph.own.start]
 
 
 @samplers.register("shadow")

@@ -4,6 +4,7 @@ They share torch's random generator and current device: a body that draws number
 generator.
 """
 
+import itertools
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -39,7 +40,9 @@ def run_ranks(num_ranks: int, body: Callable[[Comm], T], *, timeout: float = 60.
                 made.barrier().wait()
                 return made
 
-            results[rank] = body(Comm(group("ranks"), another=lambda: group("halo"), timeout=timeout))
+            number = itertools.count()
+            comm = Comm(group("ranks"), another=lambda: group(f"more-{next(number)}"), timeout=timeout)
+            results[rank] = body(comm)
         except BaseException as error:
             failures.append((rank, error))
 

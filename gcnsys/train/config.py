@@ -27,6 +27,8 @@ from gcnsys.registry import unknown
 from gcnsys.runtime.choices import Choices, DrawsPer, Schedule, Smoothing, SmoothingStart
 from gcnsys.runtime.lane import Start
 from gcnsys.runtime.process import Device
+from gcnsys.sampling import samplers
+from gcnsys.train import drawing
 from gcnsys.train.method import EXCHANGE, resolved
 from gcnsys.train.view import FirstHopChoice, PruneChoice
 
@@ -64,6 +66,37 @@ class RunConfig(BaseModel):
     gamma: float | None = Field(None, description="weight of the past in that average (default: 0.95)")
     smoothing_start: SmoothingStart | None = Field(
         None, description="of that average: free of bias, or zero as published (default: corrected)"
+    )
+    sampler: str | None = Field(
+        None,
+        description="train on batches that it draws: neighbour, labor, ladies, fastgcn, cluster, shadow, "
+        "saint-node, saint-edge, saint-walk, pinsage, or a plug-in's",
+    )
+    batch: int | None = Field(None, ge=1, description="seeds of a batch, over all ranks (default: 1024)")
+    fanouts: tuple[int, ...] | None = Field(
+        None,
+        description="neighbours of a node, an aggregation each, that which reads the features first; -1: all "
+        "(default: 10 each)",
+    )
+    budget: int | None = Field(
+        None,
+        ge=1,
+        description="of each rank: nodes a layer (fastgcn, ladies), nodes, edges or roots of a subgraph "
+        "(saint-*) (default: 1024)",
+    )
+    walk: int | None = Field(None, ge=1, description="steps of a walk (default: 2)")
+    walks: int | None = Field(None, ge=1, description="of pinsage: walks from a node (default: 10)")
+    restart: float | None = Field(
+        None, ge=0, lt=1, description="of pinsage: how likely a walk ends after a step (default: 0.5)"
+    )
+    repeated: bool | None = Field(
+        None, description="of neighbour: draw with repetition (default: no neighbour twice)"
+    )
+    clusters: int | None = Field(
+        None, ge=1, description="of cluster: how many, over all ranks (default: one for about 150 nodes)"
+    )
+    prefetch: int | None = Field(
+        None, ge=0, description="batches drawn ahead, beside training; 0: none (default: 2)"
     )
     layers: int = Field(2, ge=1, description="layers, linear ones included")
     hidden: int = Field(64, ge=1, description="width between layers")
@@ -158,7 +191,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _methods_mean_choices(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return resolved(values)
+        return drawing.resolved(resolved(values))
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -170,10 +203,23 @@ class RunConfig(BaseModel):
             )
         if self.task == "links" and self.inductive:
             raise InputError("inductive = true is not known for task = links: drop one of the two")
+        self._sampler_fits()
         methods.get(self.partition_method.partition(":")[0])
         self.model_settings()
         self.data_split()
         return self
+
+    def _sampler_fits(self) -> None:
+        if self.sampler is None:
+            return
+        samplers.get(self.sampler)
+        if self.method != "vanilla" or self.schedule != "sync":
+            raise InputError(
+                f"method = {self.method}, schedule = {self.schedule} say how a whole graph's rows cross, but "
+                f"sampler = {self.sampler} draws batches instead: drop one of the two"
+            )
+        if self.task == "links":
+            raise InputError(f"sampler = {self.sampler} is not known for task = links: drop one of the two")
 
     def model_settings(self, edge_kinds: int = 1) -> ModelSettings:
         """The model's share of the configuration, for a graph with so many kinds of edges."""

@@ -67,10 +67,10 @@ class Writing:
                 self.written[name] = write_state(self._folder / name, each)
         except Exception as problem:
             self.problem = problem
-            with contextlib.suppress(OSError):  # half a file is of no use on a disk that is full
+            # Half a file is of no use on a full disk; the folder stays, as others may be writing there.
+            with contextlib.suppress(OSError):
                 for name in self._states:
                     (self._folder / name).unlink(missing_ok=True)
-                self._folder.rmdir()
         self._states = {}
 
 

@@ -39,13 +39,13 @@ class LinkPrediction(Task):
         right = edge_dot(asked.edges, outputs, reached, 1)
         pool = self._pool(epoch + 1, outputs)
         drawn = wrong_answers(asked, self.negatives, pool.numel(), seed=self.seed, epoch=epoch)
-        edges = wrong_edges(asked, drawn, links.right(pool, held_out=False))
+        edges = wrong_edges(asked, drawn, links.right(pool))
         wrong = edge_dot(edges, outputs, links.rows_of(pool, outputs), 1)
         return F.softplus(-right).sum() + F.softplus(wrong).sum()
 
     def tallies(self, outputs: Tensor, view: View) -> dict[str, Tensor]:
         links, pool = known_links(view), self._pool(0, outputs)
-        rows, right = links.rows_of(pool, outputs), links.right(pool, held_out=True)
+        rows, right = links.rows_of(pool, outputs), links.ever_right(pool)
         reached = {asked.block: asked.block.gather(outputs) for asked in (links.known, links.held_out)}
         return {
             name: ranked(asked, reached[asked.block], outputs, rows, right, self.negatives)

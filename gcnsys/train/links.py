@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from gcnsys.datasets.held_out import TEST, VALIDATION
 from gcnsys.graph import CSR, located, offsets
+from gcnsys.kernels.attention import edge_words
 from gcnsys.kernels.dropout import DropoutKey, hashed, row_words
 from gcnsys.kernels.edges import Edges, edge_dot
 from gcnsys.partition import Part
@@ -68,6 +69,7 @@ class Links:
         masks = {"train": (inside, unlooped), "val": (outside, kinds == VALIDATION),
                  "test": (outside, kinds == TEST)}  # fmt: skip
         totals = comm.add(torch.tensor([int(mask.sum()) for _, mask in masks.values()]), "control").tolist()
+        self._scoring: tuple[Tensor, CSR] | None = None
         self.scored = {
             name: Asked(block, _only(block, mask & _drawn(block, AT_ONCE / max(1, total), seed)))
             for (name, (block, mask)), total in zip(masks.items(), totals, strict=True)
@@ -91,7 +93,13 @@ class Links:
         rows = outputs.new_zeros(pool.numel(), outputs.shape[1])
         return self.known.block.total(rows.index_add(0, mine, outputs[places[there[mine]]]))
 
-    def right(self, pool: Tensor, *, held_out: bool) -> CSR:
+    def ever_right(self, pool: Tensor) -> CSR:
+        """The same with the links that were held out; kept, as scores are always of one pool."""
+        if self._scoring is None or not torch.equal(self._scoring[0], pool):
+            self._scoring = pool, self.right(pool, held_out=True)
+        return self._scoring[1]
+
+    def right(self, pool: Tensor, *, held_out: bool = False) -> CSR:
         """``[n, K]``: which of a pool's nodes are no wrong answer for each of this rank's nodes."""
         own = located(self.ids, pool)
         rows, cols = [torch.nonzero(own >= 0).flatten()], [own[own >= 0]]
@@ -188,7 +196,5 @@ def _drawn(block: PartBlock, share: float, seed: int) -> Tensor:
 
 def _words(block: PartBlock, edges: Edges, key: DropoutKey, numbers: Tensor) -> Tensor:
     """32 bits as int32 for each edge and number: ``[E, k]``."""
-    a, b = row_words(key, block.output_ids)
     source = row_words(key, block.gathered_ids)[0]
-    ends = edges.destinations
-    return hashed(a[ends, None], b[ends, None], source[edges.sources, None] + numbers)
+    return hashed(*edge_words(edges, *row_words(key, block.output_ids), source, numbers))

@@ -3,18 +3,32 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from gcnsys.errors import InputError
+from gcnsys.graph import Graph
 from gcnsys.nn import Model, build_model
-from gcnsys.partition import Manifest, Partitioning
+from gcnsys.partition import Manifest, Part, Partitioning
+from gcnsys.partition.metis import metis
 from gcnsys.runtime import Comm, Placement
+from gcnsys.runtime.neighbourhood import neighbourhood
+from gcnsys.runtime.node_store import NodeStore
+from gcnsys.sampling import Neighbourhood, Sampler, Standard, samplers
+from gcnsys.train.batches import Batches
 from gcnsys.train.config import RunConfig
 from gcnsys.train.link_prediction import LinkPrediction
 from gcnsys.train.links import Links
+from gcnsys.train.minibatch import MinibatchTrainer
 from gcnsys.train.optimizer import make_optimizer, make_scheduler
 from gcnsys.train.task import Regression, Task
 from gcnsys.train.trainer import Trainer
-from gcnsys.train.view import views
+from gcnsys.train.view import evaluation_view, views
+
+FANOUT = 10
+"""Neighbours that a node draws where nothing else is said."""
+
+CLUSTER = 150
+"""About how many nodes a cluster has then."""
 
 
 def make_trainer(
@@ -48,6 +62,8 @@ def make_trainer(
                 num_outputs(manifest, config), seed=config.seed,
             )  # fmt: skip
         model = model.to(placement.device, dtype)
+    if config.sampler is not None:
+        return minibatch_trainer(part, model, task or task_of(manifest, config), config, comm, placement)
     training, evaluation = views(
         part, model, comm, choice=config.first_hop, prune=config.prune,
         choices=config.choices(), device=placement.device, dtype=config.stored,
@@ -60,6 +76,65 @@ def make_trainer(
         model, training, evaluation, task or task_of(manifest, config), optimizer, comm,
         seed=config.seed, scheduler=make_scheduler(optimizer, config),
     )  # fmt: skip
+
+
+def minibatch_trainer(
+    part: Part, model: Model, task: Task, config: RunConfig, comm: Comm, placement: Placement
+) -> MinibatchTrainer:
+    """What trains on the batches of the sampler of a configuration; collective."""
+    assert config.batch is not None
+    assert config.prefetch is not None
+    evaluation = evaluation_view(
+        part, model, comm, choice=config.first_hop, prune=config.prune, device=placement.device,
+        dtype=config.stored,
+    )  # fmt: skip
+    helper = comm.helper() if config.prefetch else comm
+    graph = neighbourhood(part.training, helper)
+    with comm.agreed():
+        inner = Graph(part.training.inner.pattern, part.training.is_symmetric)
+        sampler = make_sampler(config, graph, inner, model.num_blocks)
+    nodes = part.nodes if part.training_rows is None else part.nodes.take(part.training_rows)
+    batches = Batches(
+        sampler, NodeStore(nodes, graph, helper, config.stored),
+        torch.nonzero(nodes.train_mask).flatten() + graph.own.start, helper, comm, size=config.batch,
+        seed=config.seed, ahead=config.prefetch, device=placement.device,
+    )  # fmt: skip
+    optimizer = make_optimizer(model, config)
+    return MinibatchTrainer(
+        model, evaluation, task, optimizer, comm, batches=batches, seed=config.seed,
+        scheduler=make_scheduler(optimizer, config),
+    )  # fmt: skip
+
+
+def make_sampler(config: RunConfig, graph: Neighbourhood, inner: Graph, num_layers: int) -> Sampler:
+    """The configuration's sampler.
+
+    Args:
+        config: with a sampler.
+        graph: that is drawn from.
+        inner: its edges between the nodes that this process holds.
+        num_layers: aggregations of the model.
+
+    Raises:
+        InputError: the sampler refuses, or its settings do not fit the model.
+    """
+    assert config.sampler is not None
+    chosen = {name: getattr(config, name) for name in ("budget", "walk", "walks", "restart", "repeated")}
+    standard = Standard(
+        layers=num_layers, fanouts=config.fanouts or (FANOUT,) * num_layers,
+        groups=_clusters(config, graph, inner) if config.sampler == "cluster" else None,
+        **{name: value for name, value in chosen.items() if value is not None},
+    )  # fmt: skip
+    return samplers.get(config.sampler)(graph, standard)
+
+
+def _clusters(config: RunConfig, graph: Neighbourhood, inner: Graph) -> Tensor:
+    """The cluster of each node that this process holds, ``[n]``."""
+    nodes, number = inner.num_nodes, config.clusters or max(1, graph.num_nodes // CLUSTER)
+    number = min(nodes, max(1, round(number * nodes / max(1, graph.num_nodes))))
+    if number < 2:
+        return torch.zeros(nodes, dtype=torch.int64)
+    return metis(inner, number, volume=False, seed=config.seed).long()
 
 
 def task_of(manifest: Manifest, config: RunConfig) -> Task:

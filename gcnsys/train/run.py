@@ -126,6 +126,7 @@ def _loop(
         epochs.append(epoch)
         record: dict[str, Any] = {"epoch": epoch.number, **asdict(epoch)}
         del record["number"]
+        record.update(record.pop("sampled"))
         evaluated = (epoch.number + 1) % config.eval_every == 0 or epoch.number + 1 == config.epochs
         if evaluated:
             last = trainer.evaluate()

@@ -4,6 +4,7 @@ import json
 import platform
 import resource
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from gcnsys.train.best import Best
 from gcnsys.train.config import RunConfig
 from gcnsys.train.making import num_outputs
 from gcnsys.train.method import EXCHANGE
+from gcnsys.train.minibatch import MinibatchTrainer
 from gcnsys.train.trainer import Epoch, Evaluation, Trainer
 
 
@@ -77,19 +79,21 @@ def summarized(
         "bytes_sent_total": comm.traffic.sent_bytes.total(),
         "exchange_buffer_bytes": epochs[-1].buffer_bytes,
         "peak_rss_bytes": peak_rss_bytes(),
+        "sampled": epochs[-1].sampled,
     }
     ranks = [json.loads(text) for text in comm.texts(json.dumps(own))]
-    lists = {key: [rank[key] for rank in ranks] for key in own}
+    lists = {key: [rank[key] for rank in ranks] for key in own if key != "sampled"}
     # The slowest rank's time is everybody's.
     slowest = {key: max(lists.pop(key)) for key in list(lists) if "seconds" in key}
+    sampled = {"sampler": config.sampler, "sampled_per_epoch": _by_name(ranks)} if config.sampler else {}
     return {
-        "dataset": manifest.dataset, "model": config.model, "method": config.method,
+        "dataset": manifest.dataset, "model": config.model, "method": config.method, **sampled,
         **{part: getattr(config, part) for part in EXCHANGE if getattr(config, part) is not None},
         "num_features": manifest.num_features, "num_classes": num_outputs(manifest, config),
         "edge_kinds": manifest.edge_kinds,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
         "regression": manifest.regression, "links": manifest.held_out is not None,
-        "first_hop": "on" if isinstance(trainer.training.inputs, FirstHop) else "off",
+        "first_hop": "on" if not config.sampler and isinstance(trainer.training.inputs, FirstHop) else "off",
         "rows_computed_per_layer": rows,
         "rows_per_layer": {
             "training": sum(p.train for p in manifest.parts) if manifest.inductive else manifest.num_nodes,
@@ -109,10 +113,17 @@ def summarized(
 def rows_per_layer(trainer: Trainer) -> dict[str, list[int]]:
     """How many rows each layer computes, linear ones included, over all ranks; collective."""
     views = {"training": trainer.training, "evaluation": trainer.evaluation}
+    if isinstance(trainer, MinibatchTrainer):  # its rows follow from what is drawn
+        del views["training"]
     linears = len(getattr(trainer.model, "linears", ()))
     own = [[*view.num_rows, *view.num_rows[-1:] * linears] for view in views.values()]
     computed = trainer.comm.add(torch.tensor(own), "control").tolist()
     return dict(zip(views, computed, strict=True))
+
+
+def _by_name(ranks: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """What samplers counted, a rank each."""
+    return {name: [rank["sampled"].get(name, 0) for rank in ranks] for name in ranks[0]["sampled"]}
 
 
 def peak_rss_bytes() -> int:

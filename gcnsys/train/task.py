@@ -47,24 +47,24 @@ class Task:
     def training_loss(self, outputs: Tensor, view: View, epoch: int) -> Tensor:
         """The summed loss of ``[D, C]`` outputs over this rank's share; it may ask other ranks."""
         rows = view.rows["train"]
-        return self.loss(outputs[rows], view.y[rows])
+        return self.losses(outputs[rows], view.y[rows]).sum()
 
     def tallies(self, outputs: Tensor, view: View) -> dict[str, Tensor]:
         """The counts of this rank's share, by ``train, val, test``."""
         return {name: self.counts(outputs[rows], view.y[rows]) for name, rows in view.rows.items()}
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The summed loss of ``[n, C]`` logits: cross-entropy, or binary cross-entropy over labels."""
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of each node ``[n]`` of ``[n, C]`` logits: cross-entropy, or binary ones of its labels."""
         if self.multilabel:
-            return F.binary_cross_entropy_with_logits(logits, target.to(logits), reduction="sum")
-        return F.cross_entropy(logits, target, reduction="sum")
+            return F.binary_cross_entropy_with_logits(logits, target.to(logits), reduction="none").sum(1)
+        return F.cross_entropy(logits, target, reduction="none")
 
     def counts(self, logits: Tensor, target: Tensor) -> Tensor:
         """Float64 numbers that add up over nodes and ranks; here three counts, nodes, loss.
 
         The counts are right nodes, 0, 0; or true positives, false positives and false negatives.
         """
-        loss = self.loss(logits, target).double()
+        loss = self.losses(logits, target).sum().double()
         nodes = loss.new_tensor(float(logits.shape[0]))
         if self.multilabel:
             said = logits > 0
@@ -89,16 +89,16 @@ class Task:
 class Regression(Task):
     """One number a node, or several; targets are ``[n, T]`` float."""
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The squared error, averaged over a node's numbers and summed over nodes."""
-        return F.mse_loss(logits, target.to(logits), reduction="sum") / target.shape[1]
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The squared error, averaged over a node's numbers."""
+        return F.mse_loss(logits, target.to(logits), reduction="none").mean(1)
 
     def counts(self, logits: Tensor, target: Tensor) -> Tensor:
         """``[4 + T]``: squared errors, squares of targets, nodes, loss, and the sum of each target."""
         target = target.double()
         errors = (logits.double() - target).square().sum()
         nodes = target.new_tensor(float(target.shape[0]))
-        few = torch.stack([errors, target.square().sum(), nodes, self.loss(logits, target).double()])
+        few = torch.stack([errors, target.square().sum(), nodes, self.losses(logits, target).sum().double()])
         return torch.cat([few, target.sum(0)])
 
     def score(self, counts: Tensor) -> Score:

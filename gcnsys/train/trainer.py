@@ -7,8 +7,8 @@ autograd has stored a gradient; a flat reduce on the main thread has no such rac
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ class Epoch:
         reduce_seconds: adding gradients up.
         halo_bytes, reduce_bytes: sent.
         buffer_bytes: of all buffers the exchanges of this epoch filled.
+        sampled: what a sampler says of the epoch's batches, added up.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Epoch:
     halo_bytes: int
     reduce_bytes: int
     buffer_bytes: int
+    sampled: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Trainer:
         self.seed, self.scheduler = seed, scheduler
         self.ballot: Callable[[], Votes] = Votes
         self.votes = Votes()
+        self.sampled: dict[str, float] = {}
         self._share_weights()
         self.num_train = int(comm.add(torch.tensor([task.size(training)]), "control"))
 
@@ -126,13 +129,14 @@ class Trainer:
             before = self.comm.traffic.copy()
             rate = float(self.optimizer.param_groups[0]["lr"])
             began = time.perf_counter()
+            self.sampled = {}
             loss = self._step(number)
             seconds = time.perf_counter() - began
             spent = self.comm.traffic.since(before)
             comm, reduce = spent.seconds["halo"], spent.seconds["reduce"]
             yield Epoch(
                 number, loss, rate, seconds, seconds - comm - reduce, comm, reduce,
-                spent.sent_bytes["halo"], spent.sent_bytes["reduce"], spent.buffer_bytes,
+                spent.sent_bytes["halo"], spent.sent_bytes["reduce"], spent.buffer_bytes, self.sampled,
             )  # fmt: skip
 
     def _step(self, number: int) -> float:
@@ -142,12 +146,17 @@ class Trainer:
             exchange.begin(number)
         logits = self._outputs(self.training)
         loss = self.task.training_loss(logits, self.training, number) / self.num_train
+        total = self._descend(loss, number)
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return total
+
+    def _descend(self, loss: Tensor, number: int) -> float:
+        """Take a step down this rank's share of a loss; returns the whole of it."""
         self.optimizer.zero_grad()
         loss.backward()
         total = self._reduce(loss.detach(), number)
         self.optimizer.step()
-        if self.scheduler is not None:
-            self.scheduler.step()
         return total
 
     def _reduce(self, loss: Tensor, number: int) -> float:
@@ -182,8 +191,10 @@ class Trainer:
         return self._outputs(self.evaluation)
 
     def _outputs(self, view: View) -> Tensor:
+        return self._scored(self.model(view.blocks, view.inputs))
+
+    def _scored(self, logits: Tensor) -> Tensor:
         """Logits, in the type that losses are summed in."""
-        logits: Tensor = self.model(view.blocks, view.inputs)
         return logits.to(summed(logits.dtype))
 
     @torch.no_grad()

@@ -133,6 +133,19 @@ def whole_view(
     return make.unpruned(make.ready(part.whole), part.nodes)
 
 
+def evaluation_view(
+    part: Part, model: Model, comm: Comm, *, choice: FirstHopChoice, prune: PruneChoice = "auto",
+    device: torch.device, dtype: torch.dtype,
+) -> View:  # fmt: skip
+    """The view of nodes under a mask, where another than that of :func:`views` is trained on; collective."""
+    make = _Maker.of(part.nodes, model, comm, choice, device, dtype)
+    with comm.agreed():
+        may_prune = prunes(prune, model)
+    whole = make.ready(part.whole)
+    scored = make.field(part.whole, part.nodes.scored, prune) if may_prune else None
+    return make.pruned(part.whole, part.nodes, scored) if scored else make.unpruned(whole, part.nodes)
+
+
 def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, keep: bool) -> View:
     """A view whose boundary rows cross as chosen; collective.
 

@@ -46,13 +46,16 @@ Asked<Index> asked_of(const Pattern& pattern, const Index* indices, const Array&
     return asked;
 }
 
-// How many entries each row gets must be what the draw will write.
-template <class Index, class Count>
-void check_room(const Asked<Index>& asked, Count count) {
-    for (std::int64_t i = 0; i < asked.rows; ++i) {
-        const std::int64_t size = asked.indptr[asked.nodes[i] + 1] - asked.indptr[asked.nodes[i]];
-        if (asked.starts[i + 1] - asked.starts[i] != count(size)) refuse("starts does not fit what is drawn");
+// Runs a draw, which checks while it writes that `starts` has the room it needs.
+template <class Draw>
+void run_checked(Draw& d) {
+    std::atomic<bool> fits = true;
+    d.asked.fits = &fits;
+    {
+        nb::gil_scoped_release unlocked;
+        kernels().run(d);
     }
+    if (!fits) refuse("starts does not fit what is drawn");
 }
 
 void draw_uniform(const Pattern& pattern, const Array& nodes, Offered ids, const Steps& steps, std::int64_t count,
@@ -62,9 +65,7 @@ void draw_uniform(const Pattern& pattern, const Array& nodes, Offered ids, const
         using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
         UniformDraw<Index> d{asked_of<Index>(pattern, indices, nodes, ids, steps, starts, edges, columns, threads), count,
                              repeated};
-        check_room(d.asked, [&](std::int64_t size) { return repeated ? (size ? count : 0) : std::min(size, count); });
-        nb::gil_scoped_release unlocked;
-        kernels().run(d);
+        run_checked(d);
     });
 }
 
@@ -77,15 +78,7 @@ void draw_weighted(const Pattern& pattern, const Array& nodes, Offered ids, cons
         WeightedDraw<Index> d{asked_of<Index>(pattern, indices, nodes, ids, steps, starts, edges, columns, threads), count,
                               vector<double>(weight, pattern.edges(), "weight"), nullptr};
         d.last = vector<double>(last, d.asked.rows, "last");
-        for (std::int64_t i = 0; i < d.asked.rows; ++i) {
-            const std::int64_t first = pattern.offsets()[d.asked.nodes[i]];
-            const std::int64_t end = pattern.offsets()[d.asked.nodes[i] + 1];
-            const std::int64_t there = std::count_if(d.weight + first, d.weight + end, [](double w) { return w > 0; });
-            if (d.asked.starts[i + 1] - d.asked.starts[i] != std::min(there, count))
-                refuse("starts does not fit what is drawn");
-        }
-        nb::gil_scoped_release unlocked;
-        kernels().run(d);
+        run_checked(d);
     });
 }
 
@@ -98,18 +91,7 @@ void draw_poisson(const Pattern& pattern, const Array& nodes, std::uint32_t a, s
         d.below = reinterpret_cast<const std::uint64_t*>(vector<std::int64_t>(below, d.asked.rows, "below"));
         d.counts = vector<std::int64_t>(counts, d.asked.rows, "counts");
         if (bool(counts) == bool(starts)) refuse("give counts, and afterwards starts");
-        std::vector<std::int64_t> expected;
-        if (starts) {
-            expected.resize(std::size_t(d.asked.rows));
-            auto counting = d;
-            counting.counts = expected.data();
-            kernels().run(counting);
-            for (std::int64_t i = 0; i < d.asked.rows; ++i)
-                if (d.asked.starts[i + 1] - d.asked.starts[i] != expected[std::size_t(i)])
-                    refuse("starts does not fit what is drawn");
-        }
-        nb::gil_scoped_release unlocked;
-        kernels().run(d);
+        run_checked(d);
     });
 }
 

@@ -39,10 +39,14 @@ void each_row(const Asked<Index>& asked, Body body) {
     }
 }
 
-// Writes the entries at the given places of a row.
+// Writes the entries at the given places of a row, if there is room for just as many.
 template <class Index>
 inline void put(const Asked<Index>& asked, std::int64_t row, const std::int64_t* places, std::int64_t count) {
     const std::int64_t first = asked.indptr[asked.nodes[row]], start = asked.starts[row];
+    if (asked.starts[row + 1] - start != count) {
+        asked.fits->store(false, std::memory_order_relaxed);
+        return;
+    }
     for (std::int64_t i = 0; i < count; ++i) asked.columns[start + i] = asked.indices[first + places[i]];
     if (asked.edges)
         for (std::int64_t i = 0; i < count; ++i) asked.edges[start + i] = first + places[i];
@@ -82,7 +86,7 @@ void drawn(const UniformDraw<Index>& d) {
     const Asked<Index>& asked = d.asked;
     each_row(asked, [&](std::int64_t row, std::vector<std::int64_t>& places) {
         const std::int64_t node = asked.nodes[row], size = asked.indptr[node + 1] - asked.indptr[node];
-        if (size == 0 || d.count == 0) return;
+        if (size == 0 || d.count == 0) return put(asked, row, nullptr, 0);
         const Words words = words_of(asked.steps, asked.ids[row]);
         if (d.repeated) {
             places.resize(std::size_t(d.count));

@@ -1,6 +1,7 @@
 // Draws among the entries of some rows of a CSR pattern; gcnsys/kernels/neighbours.py says what they mean.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace gcnsys {
@@ -17,6 +18,7 @@ struct Asked {
     const std::int64_t* starts;    // [n + 1] where each row's entries go
     std::int64_t* edges;           // entries that were drawn, ascending in each row; or null: not asked for
     Index* columns;                // their columns
+    std::atomic<bool>* fits;       // cleared by a row that gets another number of entries than there is room for
     int threads;
 };
 
