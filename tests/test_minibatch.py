@@ -111,12 +111,27 @@ def test_batches_drawn_ahead_are_the_same(sampler, parts):
     assert torch.equal(found[0], found[2])
 
 
-@pytest.mark.parametrize(("sampler", "budget"), [("saint-node", 10**6), ("cluster", 1)])
-def test_a_subgraph_of_everything_is_the_whole_graph(sampler, budget):
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("kind", ["undirected", "directed"])
+def test_a_subgraph_of_everything_is_the_whole_graph(kind, parts):
+    made, settings = small(kind), settings_of("gin")
+    found = losses_of(made, config_of(sampler="saint-node", budget=10**6), settings, parts)
+    assert torch.allclose(found, full_graph(made, settings), rtol=1e-6)
+
+
+def test_one_cluster_is_the_whole_graph():
     made, settings = small("undirected"), settings_of("gin")
-    config = config_of(sampler=sampler, **({"clusters": 1} if sampler == "cluster" else {"budget": budget}))
-    exact = full_graph(made, settings)
-    assert torch.allclose(losses_of(made, config, settings, 1), exact, rtol=1e-6)
+    found = losses_of(made, config_of(sampler="cluster", clusters=1), settings, 1)
+    assert torch.allclose(found, full_graph(made, settings), rtol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", ["saint-node", "saint-edge", "saint-walk", "fastgcn"])
+def test_samplers_that_draw_among_all_nodes_train_over_ranks(sampler):
+    made, settings = small("directed"), settings_of()
+    config = config_of(sampler=sampler, budget=60, batch=8, epochs=40)
+    for parts, assignment in ((1, "random"), (3, "corners"), (3, "empty-rank")):
+        found = losses_of(made, config, settings, parts, assignment=assignment)
+        assert float(found[-8:].mean()) < 0.9 * float(found[:3].mean())
 
 
 def test_every_rank_takes_as_many_batches_and_every_seed_comes_once():
@@ -215,8 +230,9 @@ def test_a_loss_that_is_not_finite_ends_threads_as_well():
         ({"method": "bns"}, "draws batches instead"),
         ({"task": "links"}, "is not known for task = links"),
         ({"batch": 0}, "batch = 0"),
-        ({"sampler": "fastgcn"}, "cut it into one part"),
-        ({"sampler": "saint-edge"}, "cut it into one part"),
+        ({"sampler": "labor", "locality": "random"}, "draws all nodes alike"),
+        ({"locality": "compact", "locality_threshold": 2}, "no node is local"),
+        ({"locality_floor": 0.5}, "has no meaning without locality"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes, sentence):

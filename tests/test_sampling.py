@@ -21,7 +21,6 @@ from gcnsys.sampling import (
     Moment,
     NeighbourSampler,
     Standard,
-    WeightedNeighbourSampler,
     WholeGraph,
 )
 from gcnsys.sampling.api import samplers
@@ -43,7 +42,7 @@ def weighted(graph, standard, *, zeros=False):
     weight = 1 + (edges * 7 % 5).double()
     if zeros:
         weight[edges % 3 == 0] = 0
-    return WeightedNeighbourSampler(graph, standard, EdgeWeights(graph.graph.adjacency, weight))
+    return NeighbourSampler(graph, standard, EdgeWeights(graph.graph.adjacency, weight))
 
 
 MADE = {
@@ -108,7 +107,7 @@ def test_the_core_and_torch_draw_the_same_with_any_number_of_threads(nodes, edge
         "repeated": lambda side: side.uniform(some, count, key, repeated=True),
         "weighted": lambda side: side.weighted(some, count, key, weights),
         "poisson": lambda side: side.poisson(some, rate, key),
-        "induced": lambda side: side.induced(some),
+        "between": lambda side: side.between(some, some.flip(0)[: nodes // 3]),
     }
     native, plain = sides(csr)
     before = torch.get_num_threads()

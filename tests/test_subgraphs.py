@@ -78,11 +78,11 @@ def test_saint_knows_how_likely_nodes_and_edges_are(name, directed):
         deviation[seeds] = sample.blocks[0].mean(x[seeds]) - exact[seeds]
         off.append(deviation)
     for times, chance in (
-        (nodes, sampler.chance(torch.arange(30))), (pairs, sampler.both(columns, rows)),
+        (nodes, sampler.chance), (pairs, sampler.both()),
     ):  # fmt: skip
         error = (chance * (1 - chance) / DRAWS).sqrt().clamp(min=1e-6)
         assert float(((times / DRAWS - chance).abs() / error)[chance > 1e-9].max()) < 4.5
-    drawable = sampler.chance(torch.arange(30)) > 1e-9
+    drawable = sampler.chance > 1e-9
     for found, wanted in (
         (torch.stack(sums), x[drawable].sum(0)), (torch.stack(off), torch.zeros(30, 2, dtype=torch.float64)),
     ):  # fmt: skip
@@ -99,7 +99,7 @@ def test_walks_count_how_likely_nodes_are():
         seeds = sampler.batches(torch.arange(10), 1, Moment(9, step))[0]
         assert seeds.numel() <= 10
         times[sampler.sample(seeds, Moment(9, step)).output_ids] += 1
-    chance = sampler.chance(torch.arange(60))
+    chance = sampler.chance
     assert float((times / 300 - chance).abs().mean()) < 0.08
     assert not sampler.unbiased
 

@@ -13,9 +13,9 @@ from gcnsys.cli.output import Output
 from gcnsys.cli.train_minibatch import SAMPLING
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
-from gcnsys.sampling import Moment, WholeGraph
+from gcnsys.sampling import Moment, WholeGraph, samplers
 from gcnsys.train import RunConfig
-from gcnsys.train.making import make_sampler
+from gcnsys.train.making import make_standard
 
 EXAMPLES = """examples:
   gcnsys sample digits
@@ -76,7 +76,8 @@ def _measured(dataset: Dataset, config: RunConfig, most: int, output: Output) ->
     assert config.batch is not None
     graph = WholeGraph(dataset.graph)
     with output.working():
-        sampler = make_sampler(config, graph, dataset.graph, config.layers)
+        standard = make_standard(config, graph, dataset.graph, config.layers)
+        sampler = samplers.get(config.sampler or "")(graph, standard)
     nodes = torch.nonzero(dataset.train_mask).flatten()
     batches = sampler.batches(nodes, config.batch, Moment(config.seed))
     drawn = []

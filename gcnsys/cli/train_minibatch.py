@@ -6,7 +6,8 @@ from typing import Any
 from gcnsys.cli.train import GROUPS, add_options
 
 SAMPLING = (
-    "sampler", "batch", "fanouts", "budget", "walk", "walks", "restart", "repeated", "clusters", "prefetch",
+    "sampler", "batch", "fanouts", "budget", "walk", "walks", "restart", "repeated", "clusters", "locality",
+    "locality_threshold", "locality_degree", "locality_floor", "runs", "prefetch",
 )  # fmt: skip
 
 EXAMPLES = """examples:

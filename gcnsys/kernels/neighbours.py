@@ -204,19 +204,26 @@ class Neighbours:
         indptr = offsets(torch.bincount(rows[kept], minlength=nodes.numel()))
         return Drawn(indptr, whole.columns[kept], whole.edges[kept], factor)
 
-    def induced(self, nodes: Tensor) -> Drawn:
-        """The edges between ``nodes`` ``[n]``, each named once; ``columns`` are places among them, int32."""
+    def between(self, nodes: Tensor, sources: Tensor, *, numbered: bool = True) -> Drawn:
+        """The edges to ``nodes`` from ``sources``; ``columns`` are places among the latter, int32.
+
+        Args:
+            nodes: ``[n]`` int64.
+            sources: ``[k]`` int64, each named once.
+            numbered: say which edges of the graph they are.
+        """
         if self._pattern is not None:
-            counts, threads = torch.empty_like(nodes), torch.get_num_threads()
-            self._pattern.induce(nodes, counts, None, None, None, threads)
-            indptr = offsets(counts)
-            total = int(indptr[-1])
-            columns, edges = torch.empty(total, dtype=torch.int32), torch.empty(total, dtype=torch.int64)
-            self._pattern.induce(nodes, None, indptr, columns, edges, threads)
-            return Drawn(indptr, columns, edges)
+            starts, counts = offsets(self.degree[nodes]), torch.empty_like(nodes)
+            columns = torch.empty(int(starts[-1]), dtype=torch.int32)
+            edges = torch.empty(columns.numel(), dtype=torch.int64) if numbered else None
+            threads = torch.get_num_threads()
+            total = self._pattern.induce(nodes, sources, starts, counts, columns, edges, threads)
+            # What was not needed of the room is given back.
+            edges = None if edges is None else edges[:total].clone()
+            return Drawn(offsets(counts), columns[:total].clone(), edges)
         whole = self.all_of(nodes)
         assert whole.edges is not None
-        ids, places = nodes.sort()
+        ids, places = sources.sort()
         found = located(whole.columns, ids)
         kept = found >= 0
         rows = torch.repeat_interleave(torch.arange(nodes.numel()), whole.indptr.diff())
@@ -290,6 +297,8 @@ def checked_nodes(name: str, nodes: Tensor, num_nodes: int) -> Tensor:
         low, high = (int(end) for end in torch.aminmax(nodes))
         if low < 0 or high >= num_nodes:
             raise InputError(f"{name} names node {low if low < 0 else high}, outside 0..{num_nodes - 1}")
+        if bool((nodes.diff() > 0).all()):
+            return nodes
         ids, counts = nodes.unique(return_counts=True)
         if ids.numel() < nodes.numel():
             raise InputError(f"{name} names node {int(ids[counts > 1][0])} twice; name each node once")

@@ -7,6 +7,8 @@ of the parts, and nobody holds a table of all nodes. Draws are keyed by global i
 Letters: k nodes that this rank asks about, r that it is asked about, n inner nodes, h halo nodes, P parts.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -143,14 +145,26 @@ class PartNeighbourhood:
         rate = (expected / self.neighbours.degree[errand.rows].double()).clamp(max=1)
         return self._found(errand, self.neighbours.poisson(errand.rows, rate, key))
 
-    def induced(self, nodes: Tensor) -> Found:
+    def between(self, nodes: Tensor, sources: Tensor) -> Found:
         found = self.all_of(nodes)
+        return Found(found.csr.keep(located(found.csr.indices, sources.sort().values) >= 0), found.in_weight)
+
+    def induced(self, nodes: Tensor, inverse: Tensor | None = None, *, numbered: bool = False) -> Found:
+        errand = self._errand(nodes)
+        drawn = self.neighbours.all_of(errand.rows)
+        assert drawn.edges is not None
+        numbers = errand.listed(drawn.indptr.diff(), drawn.edges)[1] if numbered else None
+        if inverse is not None:
+            drawn = replace(drawn, inverse=inverse[drawn.edges])
+        found = self._found(errand, drawn)
         ids, order = nodes.sort()
         place = located(found.csr.indices, ids)
         kept = place >= 0
         csr = found.csr.keep(kept)
         columns = order[place[kept]].to(torch.int32)
-        return Found(CSR(csr.indptr, columns, nodes.numel(), csr.weight, csr.columns), found.in_weight)
+        csr = CSR(csr.indptr, columns, nodes.numel(), csr.weight, csr.columns)
+        counts = None if found.inverse is None else found.inverse[kept]
+        return Found(csr, found.in_weight, None, counts, None if numbers is None else numbers[kept])
 
     def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
         errand = Errand(nodes, self.starts, self.comm, unit)
@@ -168,10 +182,50 @@ class PartNeighbourhood:
         found = errand.answered(torch.stack([own.into, own.out_of, own.added_loop], 1))
         return Degrees(*(column.contiguous() for column in found.unbind(1)))
 
-    def rows(self, nodes: Tensor, x: Tensor) -> Tensor:
-        """Rows ``[k, F]`` of all ranks' ``x`` ``[n, F]``."""
+    def rows(self, nodes: Tensor, values: Tensor) -> Tensor:
         errand = self._errand(nodes)
-        return errand.answered(x[errand.rows])
+        return errand.answered(values[errand.rows])
+
+    def adjacency(self) -> CSR:
+        columns = self.places[self.csr.indices.long()].to(index_dtype(self.num_nodes))
+        return CSR(self.csr.indptr, columns, self.num_nodes, self.csr.weight)
+
+    def by_source(self, values: Tensor) -> Tensor:
+        halo = self.rows(self.places[len(self.own) :], values)
+        return torch.cat([values, halo])[self.csr.indices.long()]
+
+    def to_sources(self, values: Tensor) -> Tensor:
+        sums = torch.zeros(self.places.numel(), dtype=torch.float64)
+        sums.index_add_(0, self.csr.indices.long(), values.double())
+        own, halo = sums.split([len(self.own), self.places.numel() - len(self.own)])
+        rows, heard = self.told(self.places[len(self.own) :], halo)
+        together: Tensor = own.index_add(0, rows, heard)
+        return together
+
+    def returned(self) -> Tensor:
+        adjacency = self.adjacency()
+        rows, sources = adjacency.rows().long(), adjacency.indices.long()
+        errand = Errand(sources, self.starts, self.comm, (rows + self.own.start).double())
+        assert errand.heard is not None
+        there = (rows * self.num_nodes + sources).sort().values
+        found: Tensor = located(errand.rows * self.num_nodes + errand.heard.long(), there) >= 0
+        return errand.answered(found)
+
+    def told(self, nodes: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        errand = Errand(nodes, self.starts, self.comm, values)
+        assert errand.heard is not None
+        return errand.rows, errand.heard
+
+    def all_say(self, value: float) -> Tensor:
+        said = torch.zeros(self.comm.size, dtype=torch.float64)
+        said[self.comm.rank] = value
+        return self.comm.add(said, "control")
+
+    def ask(self, process: Tensor, said: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
+        errand = Errand(self.starts[process], self.starts, self.comm, said)
+        assert errand.heard is not None
+        answers: Tensor = answer(errand.heard)
+        return errand.answered(answers)
 
     def _errand(self, nodes: Tensor) -> Errand:
         return Errand(nodes, self.starts, self.comm)

@@ -24,6 +24,7 @@ from gcnsys.kernels.block import Block
 from gcnsys.kernels.dropout import DropoutKey, row_words
 from gcnsys.kernels.neighbours import checked_nodes
 from gcnsys.registry import Registry
+from gcnsys.sampling.locality import in_runs
 from gcnsys.sampling.neighbourhood import Neighbourhood
 
 
@@ -62,6 +63,9 @@ class Standard:
         restart: how likely each of them ends after a step.
         repeated: a neighbour may be drawn more than once.
         groups: ``[n]`` the cluster of every node that this process holds, for samplers of clusters.
+        preference: ``[n]`` float64, how readily each of those is drawn; None: all alike
+            (:mod:`gcnsys.sampling.locality`).
+        runs: seeds of neighbouring ids that stay together.
     """
 
     layers: int = 2
@@ -72,6 +76,8 @@ class Standard:
     restart: float = 0.5
     repeated: bool = False
     groups: Tensor | None = field(default=None, compare=False)
+    preference: Tensor | None = field(default=None, compare=False)
+    runs: int = 1
 
     def __post_init__(self) -> None:
         if self.layers < 1:
@@ -86,7 +92,7 @@ class Standard:
                 raise InputError(f"a fan-out must be at least 1, or -1 for all neighbours, got {fanout}")
         if not 0 <= self.restart < 1:
             raise InputError(f"restart must be in [0, 1), got {self.restart}")
-        for name in ("budget", "walk", "walks"):
+        for name in ("budget", "walk", "walks", "runs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -121,6 +127,7 @@ class Sampler(ABC):
 
     Attributes:
         unbiased: sums over drawn neighbours are right on average.
+        prefers: it can draw some nodes more readily than others.
         covers: batches hold every node once; where they do not, they are drawn.
         follows_edges: blocks hold edges of the graph alone.
     """
@@ -128,14 +135,23 @@ class Sampler(ABC):
     unbiased: bool = True
     covers: bool = True
     follows_edges: bool = True
+    prefers: bool = False
 
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
         self.graph, self.standard = graph, standard
+        if standard.preference is not None:
+            if not self.prefers:
+                raise InputError(
+                    f"{type(self).__name__} draws all nodes alike; drop the preference (locality), or choose "
+                    f"a sampler that knows one"
+                )
+            # What is never drawn is missing from every sum.
+            self.unbiased = self.unbiased and bool((standard.preference > 0).all())
 
     def batches(self, nodes: Tensor, size: int, moment: Moment) -> Sequence[Tensor]:
         """The node partition: batches of ``size`` of the nodes, in a drawn order; the last may be smaller."""
-        order = torch.randperm(nodes.numel(), generator=moment.generator(-1))
-        batches: Sequence[Tensor] = nodes[order].split(max(1, size))
+        drawn = in_runs(nodes, self.standard.runs, moment.generator(-1))
+        batches: Sequence[Tensor] = drawn.split(max(1, size))
         return batches
 
     @abstractmethod

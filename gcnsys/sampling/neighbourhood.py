@@ -1,8 +1,10 @@
 """Where a sampler looks edges up.
 
-Letters: n nodes that are asked for, N nodes of the graph, e edges that are drawn.
+Letters: n nodes that are asked for, N nodes of the graph, e edges that are drawn, n' nodes that a process
+holds, E' edges that end there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -10,8 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gcnsys.errors import InputError
-from gcnsys.graph import CSR, Graph
+from gcnsys.graph import CSR, Graph, located
 from gcnsys.kernels.block import Degrees
 from gcnsys.kernels.dropout import DropoutKey
 from gcnsys.kernels.neighbours import Drawn, EdgeWeights, Neighbours
@@ -68,8 +69,17 @@ class Neighbourhood(Protocol):
     def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
         """About ``expected`` in-edges of each node; sources are drawn once for all of them."""
 
-    def induced(self, nodes: Tensor) -> Found:
-        """The edges between some nodes; of ``csr`` the columns are places among them."""
+    def between(self, nodes: Tensor, sources: Tensor) -> Found:
+        """The edges to some nodes from others, each of them named once."""
+
+    def induced(self, nodes: Tensor, inverse: Tensor | None = None, *, numbered: bool = False) -> Found:
+        """The edges between some nodes; of ``csr`` the columns are places among them.
+
+        Args:
+            nodes: ``[n]``, each once.
+            inverse: ``[E']`` what each edge that ends here counts for; None: 1.
+            numbered: say which edges of the graph they are.
+        """
 
     def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
         """A neighbour of each node, -1 where there is none; nodes may come more than once.
@@ -82,19 +92,48 @@ class Neighbourhood(Protocol):
     def degrees(self, nodes: Tensor) -> Degrees:
         """Degrees of some nodes in the graph."""
 
+    def adjacency(self) -> CSR:
+        """The edges that end here, ``[n', N]``, with their weights."""
 
-def held_whole(graph: Neighbourhood) -> "WholeGraph":
-    """A neighbourhood that is a graph in this process.
+    def by_source(self, values: Tensor) -> Tensor:
+        """For each of those, what its source has: ``[n', ...] -> [E', ...]``."""
 
-    Raises:
-        InputError: it lies on several ranks.
-    """
-    if not isinstance(graph, WholeGraph):
-        raise InputError(
-            "this sampler draws among all nodes or edges at once and needs the whole graph in one process; "
-            "cut it into one part, or choose another sampler"
-        )
-    return graph
+    def to_sources(self, values: Tensor) -> Tensor:
+        """The sums over the edges that start at each node: ``[E'] -> [n']`` float64."""
+
+    def returned(self) -> Tensor:
+        """Which of the edges that end here have one that goes back, ``[E']`` bool."""
+
+    def rows(self, nodes: Tensor, values: Tensor) -> Tensor:
+        """Rows of some nodes, from what each process has of its own: ``[n', ...] -> [n, ...]``."""
+
+    def told(self, nodes: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """What all processes say of the nodes of this one.
+
+        Args:
+            nodes: ``[n]`` whom this one speaks of.
+            values: ``[n]`` float64.
+
+        Returns:
+            ``[r]`` rows of this process's nodes and ``[r]`` what was said of them.
+        """
+
+    def all_say(self, value: float) -> Tensor:
+        """A number of every process, ``[P]`` float64."""
+
+    def ask(self, process: Tensor, said: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
+        """Ask processes that hold nodes: ``[k]`` whom and ``[k]`` float64 what -> ``[k, ...]``.
+
+        Args:
+            process: numbers of processes.
+            said: to each.
+            answer: what this one answers, a row for each number that it hears.
+        """
+
+
+def own_nodes(graph: Neighbourhood) -> Tensor:
+    """The nodes that this process holds, ``[n']``."""
+    return torch.arange(graph.own.start, graph.own.stop)
 
 
 class WholeGraph:
@@ -131,8 +170,16 @@ class WholeGraph:
         rate = (expected / self.neighbours.degree[nodes].double()).clamp(max=1)
         return self._found(nodes, self.neighbours.poisson(nodes, rate, key, numbered=self._known))
 
-    def induced(self, nodes: Tensor) -> Found:
-        return self._found(nodes, self.neighbours.induced(nodes), num_cols=nodes.numel())
+    def between(self, nodes: Tensor, sources: Tensor) -> Found:
+        drawn = self.neighbours.between(nodes, sources, numbered=self._known)
+        columns = sources[drawn.columns.long()].to(self.graph.adjacency.indices.dtype)
+        return self._found(nodes, replace(drawn, columns=columns))
+
+    def induced(self, nodes: Tensor, inverse: Tensor | None = None, *, numbered: bool = False) -> Found:
+        drawn = self.neighbours.between(nodes, nodes, numbered=numbered or inverse is not None or self._known)
+        if inverse is not None:
+            drawn = replace(drawn, inverse=inverse[drawn.edges])
+        return self._found(nodes, drawn, num_cols=nodes.numel())
 
     def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
         degree, csr = self.neighbours.degree[nodes], self.neighbours.csr
@@ -144,6 +191,34 @@ class WholeGraph:
 
     def degrees(self, nodes: Tensor) -> Degrees:
         return self._degrees.take(nodes)
+
+    def adjacency(self) -> CSR:
+        return self.graph.adjacency
+
+    def by_source(self, values: Tensor) -> Tensor:
+        return values[self.graph.adjacency.indices.long()]
+
+    def to_sources(self, values: Tensor) -> Tensor:
+        sums = torch.zeros(self.num_nodes, dtype=torch.float64)
+        return sums.index_add_(0, self.graph.adjacency.indices.long(), values.double())
+
+    def returned(self) -> Tensor:
+        if self.graph.is_symmetric:
+            return torch.ones(self.graph.num_edges, dtype=torch.bool)
+        sources, ends = self.graph.edge_index().long()
+        return located(sources * self.num_nodes + ends, ends * self.num_nodes + sources) >= 0
+
+    def rows(self, nodes: Tensor, values: Tensor) -> Tensor:
+        return values[nodes]
+
+    def told(self, nodes: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return nodes, values
+
+    def all_say(self, value: float) -> Tensor:
+        return torch.tensor([value], dtype=torch.float64)
+
+    def ask(self, process: Tensor, said: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
+        return answer(said)
 
     @property
     def _known(self) -> bool:

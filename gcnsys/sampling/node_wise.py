@@ -7,6 +7,7 @@ from abc import abstractmethod
 
 from torch import Tensor
 
+from gcnsys.errors import InputError
 from gcnsys.kernels.dropout import DropoutKey
 from gcnsys.kernels.neighbours import EdgeWeights
 from gcnsys.sampling.api import Moment, Standard, samplers
@@ -30,28 +31,33 @@ class NodeWise(Layered):
 
 @samplers.register("neighbour")
 class NeighbourSampler(NodeWise):
-    """A fixed number of neighbours, each set equally likely (GraphSAGE, Hamilton et al. 2017, alg. 2)."""
-
-    def draw(self, frontier: Tensor, fanout: int, key: DropoutKey) -> Found:
-        return self.graph.uniform(frontier, fanout, key, repeated=self.standard.repeated)
-
-
-class WeightedNeighbourSampler(NodeWise):
-    """A fixed number of neighbours, those of more weight more often.
+    """A fixed number of neighbours, each set equally likely (GraphSAGE, Hamilton et al. 2017, alg. 2).
 
     Args:
         graph: see :class:`Sampler`.
-        standard: see there.
-        weights: of all edges.
+        standard: see there; with a preference, neighbours that are preferred are drawn more often.
+        weights: of the edges that end here, to draw by; None: those of the preference.
+
+    Raises:
+        InputError: it is to draw with repetition and by weight.
     """
 
-    def __init__(self, graph: Neighbourhood, standard: Standard, weights: EdgeWeights) -> None:
+    prefers = True
+
+    def __init__(self, graph: Neighbourhood, standard: Standard, weights: EdgeWeights | None = None) -> None:
         super().__init__(graph, standard)
+        if weights is None and standard.preference is not None:
+            weights = EdgeWeights(graph.adjacency(), graph.by_source(standard.preference))
+        if weights is not None:
+            if standard.repeated:
+                raise InputError("neighbours are drawn by weight without repetition; drop one of the two")
+            self.unbiased = bool((weights.weight > 0).all())
         self.weights = weights
-        self.unbiased = bool((weights.weight > 0).all())
 
     def draw(self, frontier: Tensor, fanout: int, key: DropoutKey) -> Found:
-        return self.graph.weighted(frontier, fanout, key, self.weights)
+        if self.weights is not None:
+            return self.graph.weighted(frontier, fanout, key, self.weights)
+        return self.graph.uniform(frontier, fanout, key, repeated=self.standard.repeated)
 
 
 @samplers.register("labor")

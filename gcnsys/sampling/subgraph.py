@@ -5,17 +5,37 @@ Letters: n nodes of a subgraph, N nodes of the graph.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, Layout
-from gcnsys.kernels.block import Block, Degrees, LocalBlock
+from gcnsys.kernels.block import Block, Degrees, LocalBlock, Scales
 from gcnsys.kernels.neighbours import renumbered
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
 from gcnsys.sampling.neighbourhood import Neighbourhood
 from gcnsys.sampling.node_wise import NeighbourSampler
+
+
+class SubgraphBlock(LocalBlock):
+    """Rows of a subgraph, whose degrees are looked at only where they matter.
+
+    Args:
+        csr: ``[D, S]`` its edges.
+        input_ids: see :class:`Block`.
+        whole: ``[S, S]`` all its edges; None: these.
+    """
+
+    def __init__(self, csr: CSR, input_ids: Tensor, whole: CSR | None = None) -> None:
+        sums = csr.row_sums()
+        super().__init__(csr, input_ids, Degrees(sums, sums, sums), in_weight=sums)
+        self._whole = csr if whole is None else whole
+
+    def _gcn_scales(self, norm: Literal["symmetric", "out-in"]) -> Scales:
+        self.degrees = Degrees.of(Graph(self._whole, False))
+        return super()._gcn_scales(norm)
 
 
 class SubgraphSampler(Sampler):
@@ -27,7 +47,7 @@ class SubgraphSampler(Sampler):
         seeds = self.checked(seeds)
         nodes = self.nodes(seeds, moment)
         csr = self.graph.induced(nodes).csr
-        block = LocalBlock(csr, nodes, Degrees.of(Graph(csr, False)))
+        block = SubgraphBlock(csr, nodes)
         metrics = {"rows": nodes.numel(), "edges": csr.num_edges * self.standard.layers}
         return Sample((block,) * (self.standard.layers - 1) + (self.last(block, seeds),), None, metrics)
 
@@ -37,8 +57,8 @@ class SubgraphSampler(Sampler):
 
     def last(self, block: LocalBlock, seeds: Tensor) -> Block:
         """The last layer's block, which computes the seeds alone."""
-        first = torch.arange(seeds.numel())
-        return LocalBlock(block.matrix.csr.take_rows(first), block.input_ids, block.degrees)
+        whole = block.matrix.csr
+        return SubgraphBlock(whole.head(seeds.numel(), whole.num_cols), block.input_ids, whole)
 
 
 @samplers.register("cluster")
@@ -62,13 +82,13 @@ class ClusterSampler(SubgraphSampler):
             raise InputError(f"clusters need the group of each of {len(graph.own)} nodes, got {there}")
         self.groups = standard.groups.long()
         layout = Layout.from_groups(self.groups)
-        self.members = CSR(layout.group_ptr, layout.order + graph.own.start, graph.num_nodes)
+        self.members = (layout.order + graph.own.start).split(layout.group_ptr.diff().tolist())
 
     def batches(self, nodes: Tensor, size: int, moment: Moment) -> Sequence[Tensor]:
         """Clusters in a drawn order, as many in a batch as come nearest to ``size`` of the nodes."""
         groups, counts = self._groups_of(nodes).unique(return_counts=True)
         order = torch.randperm(groups.numel(), generator=moment.generator(-1))
-        number = torch.empty(self.members.num_rows, dtype=torch.int64)
+        number = torch.empty(len(self.members), dtype=torch.int64)
         number[groups[order]] = torch.arange(order.numel())
         ends = counts[order].cumsum(0)
         batch_of = torch.div(ends - counts[order] // 2 - 1, max(1, size), rounding_mode="floor").clamp(min=0)
@@ -78,8 +98,8 @@ class ClusterSampler(SubgraphSampler):
         return batches
 
     def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
-        members = self.members.take_rows(self._groups_of(seeds).unique()).indices
-        return renumbered(seeds, members, self.graph.num_nodes)[0]
+        members = (self.members[group] for group in self._groups_of(seeds).unique().tolist())
+        return renumbered(seeds, torch.cat([seeds, *members]), self.graph.num_nodes)[0]
 
     def _groups_of(self, nodes: Tensor) -> Tensor:
         return self.groups[nodes - self.graph.own.start]
@@ -91,6 +111,8 @@ class ShadowSampler(SubgraphSampler):
 
     The fan-outs say how far and how wide; a batch's seeds share one subgraph.
     """
+
+    prefers = True
 
     def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
         return NeighbourSampler(self.graph, self.standard).sample(seeds, moment).input_ids

@@ -32,17 +32,19 @@ class PinSageSampler(Layered):
 
     def _visited(self, frontier: Tensor, layer: int, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
         """Which node of the frontier a walk began at, whom it visited, and how often, by node."""
-        numbers = moment.generator(layer)
+        numbers, restart = moment.generator(layer), self.standard.restart
         origin = torch.arange(frontier.numel()).repeat_interleave(self.standard.walks)
+        unit = torch.rand(origin.numel(), generator=numbers, dtype=torch.float64)
         there, begun, seen = frontier[origin], [], []
         for _ in range(self.standard.walk):
-            unit = torch.rand(2, there.numel(), generator=numbers, dtype=torch.float64)
-            there = self.graph.step(there, unit[0])
-            origin, there, goes_on = origin[there >= 0], there[there >= 0], unit[1][there >= 0]
+            there = self.graph.step(there, unit)
+            origin, there = origin[there >= 0], there[there >= 0]
             begun.append(origin)
             seen.append(there)
-            goes_on = goes_on >= self.standard.restart
-            origin, there = origin[goes_on], there[goes_on]
+            unit = torch.rand(there.numel(), generator=numbers, dtype=torch.float64)
+            goes_on = unit >= restart
+            # What is left of a number that was large enough is as good as a new one.
+            origin, there, unit = origin[goes_on], there[goes_on], (unit[goes_on] - restart) / (1 - restart)
         keys, times = (torch.cat(begun) * self.graph.num_nodes + torch.cat(seen)).unique(return_counts=True)
         rows = torch.div(keys, self.graph.num_nodes, rounding_mode="floor")
         others = keys - rows * self.graph.num_nodes
@@ -54,8 +56,8 @@ class PinSageSampler(Layered):
         rows, others, times = visited
         if fanout == -1:
             return visited
-        order = times.argsort(descending=True, stable=True)
-        order = order[rows[order].argsort(stable=True)]
+        most = int(times.max()) if times.numel() else 0
+        order = (rows * (most + 1) + (most - times)).argsort(stable=True)
         counts = torch.bincount(rows, minlength=1)
         first = counts.cumsum(0) - counts
         rank = torch.empty_like(order)

@@ -43,7 +43,7 @@ class Batch:
         y: ``[t]`` or ``[t, C]`` their targets.
         weight: ``[t]`` what each of them counts; None: 1.
         size: what the summed loss is divided by, the same on all ranks.
-        metrics: of its sample.
+        metrics: of its sample, and how many seconds it took to draw, and to gather.
         spent: what fetching it sent.
     """
 
@@ -81,11 +81,13 @@ class Batches:
         self.seed, self.ahead, self.device = seed, ahead, device
         self.num_train = int(comm.add(torch.tensor([seeds.numel()]), "control"))
         self.size = -(-size * seeds.numel() // max(1, self.num_train))
+        # Where seeds are drawn, their number alone counts: the same on all ranks, which take as many batches.
+        self._dealt = seeds if sampler.covers else torch.arange(-(-self.num_train // comm.size))
 
     def epoch(self, number: int) -> Generator[Batch]:
         """The batches of an epoch; collective, and to be closed by whoever stops early."""
         self.comm.timeout = self.main.timeout
-        seeds = list(self.sampler.batches(self.seeds, self.size, Moment(self.seed, number)))
+        seeds = list(self.sampler.batches(self._dealt, self.size, Moment(self.seed, number)))
         count = int(self.comm.greatest(torch.tensor([len(seeds)])))
         seeds += [self.seeds[:0]] * (count - len(seeds))
         sizes = torch.tensor([float(each.numel()) for each in seeds], dtype=torch.float64)
@@ -104,13 +106,15 @@ class Batches:
                 yield ahead.next()
 
     def _made(self, seeds: Tensor, step: int, size: float) -> Batch:
-        before = self.comm.traffic.copy()
+        before, began = self.comm.traffic.copy(), time.perf_counter()
         sample = self.sampler.sample(seeds, Moment(self.seed, step))
+        drawn = time.perf_counter()
         inputs = self.store.features(sample.input_ids)
         rows, y, weight = self._trained(sample, seeds)
         blocks = self._blocks(sample)
-        spent = self.comm.traffic.since(before)
-        return Batch(step, blocks, inputs, rows, y, weight, size, sample.metrics, spent)
+        seconds = {"draw_seconds": drawn - began, "gather_seconds": time.perf_counter() - drawn}
+        metrics, spent = {**sample.metrics, **seconds}, self.comm.traffic.since(before)
+        return Batch(step, blocks, inputs, rows, y, weight, size, metrics, spent)
 
     def _trained(self, sample: Sample, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         out = sample.output_ids

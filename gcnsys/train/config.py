@@ -28,6 +28,7 @@ from gcnsys.runtime.choices import Choices, DrawsPer, Schedule, Smoothing, Smoot
 from gcnsys.runtime.lane import Start
 from gcnsys.runtime.process import Device
 from gcnsys.sampling import samplers
+from gcnsys.sampling.locality import Score
 from gcnsys.train import drawing
 from gcnsys.train.method import EXCHANGE, resolved
 from gcnsys.train.view import FirstHopChoice, PruneChoice
@@ -94,6 +95,23 @@ class RunConfig(BaseModel):
     )
     clusters: int | None = Field(
         None, ge=1, description="of cluster: how many, over all ranks (default: one for about 150 nodes)"
+    )
+    locality: Score | None = Field(
+        None,
+        description="prefer nodes whose neighbours' ids lie close together: by GNNSampler's published score, "
+        "by compact (ids of a span that are there), or random, as a control (default: none is preferred)",
+    )
+    locality_threshold: float | None = Field(
+        None, description="scores above it are local; of random, the share of nodes (default: 0.775)"
+    )
+    locality_degree: int | None = Field(
+        None, ge=0, description="neighbours that a local node has at least (default: 4)"
+    )
+    locality_floor: float | None = Field(
+        None, ge=0, le=1, description="how readily others are drawn; 0: never, which is biased (default: 0)"
+    )
+    runs: int | None = Field(
+        None, ge=1, description="seeds of neighbouring ids that stay in one batch (default: 1)"
     )
     prefetch: int | None = Field(
         None, ge=0, description="batches drawn ahead, beside training; 0: none (default: 2)"

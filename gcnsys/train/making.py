@@ -13,7 +13,7 @@ from gcnsys.partition.metis import metis
 from gcnsys.runtime import Comm, Placement
 from gcnsys.runtime.neighbourhood import neighbourhood
 from gcnsys.runtime.node_store import NodeStore
-from gcnsys.sampling import Neighbourhood, Sampler, Standard, samplers
+from gcnsys.sampling import Locality, Neighbourhood, Standard, samplers
 from gcnsys.train.batches import Batches
 from gcnsys.train.config import RunConfig
 from gcnsys.train.link_prediction import LinkPrediction
@@ -82,6 +82,7 @@ def minibatch_trainer(
     part: Part, model: Model, task: Task, config: RunConfig, comm: Comm, placement: Placement
 ) -> MinibatchTrainer:
     """What trains on the batches of the sampler of a configuration; collective."""
+    assert config.sampler is not None
     assert config.batch is not None
     assert config.prefetch is not None
     evaluation = evaluation_view(
@@ -92,7 +93,12 @@ def minibatch_trainer(
     graph = neighbourhood(part.training, helper)
     with comm.agreed():
         inner = Graph(part.training.inner.pattern, part.training.is_symmetric)
-        sampler = make_sampler(config, graph, inner, model.num_blocks)
+        standard = make_standard(config, graph, inner, model.num_blocks)
+    try:
+        sampler = samplers.get(config.sampler)(graph, standard)
+    except InputError as error:  # a matter of settings, which all ranks share
+        error.everywhere = True
+        raise
     nodes = part.nodes if part.training_rows is None else part.nodes.take(part.training_rows)
     batches = Batches(
         sampler, NodeStore(nodes, graph, helper, config.stored),
@@ -106,8 +112,8 @@ def minibatch_trainer(
     )  # fmt: skip
 
 
-def make_sampler(config: RunConfig, graph: Neighbourhood, inner: Graph, num_layers: int) -> Sampler:
-    """The configuration's sampler.
+def make_standard(config: RunConfig, graph: Neighbourhood, inner: Graph, num_layers: int) -> Standard:
+    """How much a configuration's sampler draws.
 
     Args:
         config: with a sampler.
@@ -116,16 +122,28 @@ def make_sampler(config: RunConfig, graph: Neighbourhood, inner: Graph, num_laye
         num_layers: aggregations of the model.
 
     Raises:
-        InputError: the sampler refuses, or its settings do not fit the model.
+        InputError: the settings do not fit each other, or the model.
     """
-    assert config.sampler is not None
-    chosen = {name: getattr(config, name) for name in ("budget", "walk", "walks", "restart", "repeated")}
-    standard = Standard(
+    names = ("budget", "walk", "walks", "restart", "repeated", "runs")
+    chosen = {name: getattr(config, name) for name in names}
+    return Standard(
         layers=num_layers, fanouts=config.fanouts or (FANOUT,) * num_layers,
         groups=_clusters(config, graph, inner) if config.sampler == "cluster" else None,
+        preference=None if config.locality is None else _preference(config, graph),
         **{name: value for name, value in chosen.items() if value is not None},
     )  # fmt: skip
-    return samplers.get(config.sampler)(graph, standard)
+
+
+def _preference(config: RunConfig, graph: Neighbourhood) -> Tensor:
+    """How readily each node that this process holds is drawn, ``[n]``."""
+    assert config.locality is not None
+    usual, least = Locality(), config.locality_degree
+    threshold, floor = config.locality_threshold, config.locality_floor
+    locality = Locality(
+        config.locality, usual.threshold if threshold is None else threshold,
+        usual.min_degree if least is None else least, floor or 0.0, config.seed,
+    )  # fmt: skip
+    return locality.preference(graph.adjacency(), torch.arange(graph.own.start, graph.own.stop))
 
 
 def _clusters(config: RunConfig, graph: Neighbourhood, inner: Graph) -> Tensor:

@@ -5,6 +5,7 @@
 #include <nanobind/stl/array.h>
 
 #include <array>
+#include <cstring>
 #include <vector>
 
 namespace gcnsys {
@@ -124,13 +125,19 @@ public:
         }
     }
 
-    // The id's number, or -1.
-    std::int32_t find(Index id) const {
-        if (!direct_.empty()) return direct_[std::size_t(id)];
-        for (std::size_t place = home(id);; place = (place + 1) & mask_) {
-            if (slots_[place].id == id) return slots_[place].number;
-            if (slots_[place].id == nobody) return -1;
+    // Calls the body with what finds an id's number, or -1.
+    template <class Body>
+    void with_find(Body body) const {
+        if (!direct_.empty()) {
+            body([table = direct_.data()](Index id) { return table[id]; });
+            return;
         }
+        body([this](Index id) {
+            for (std::size_t place = home(id);; place = (place + 1) & mask_) {
+                if (slots_[place].id == id) return slots_[place].number;
+                if (slots_[place].id == nobody) return std::int32_t(-1);
+            }
+        });
     }
 
 private:
@@ -201,52 +208,53 @@ std::int64_t renumber(const Array& nodes, const Array& columns, std::int64_t uni
     return found;
 }
 
-// The entries of the listed rows whose columns are listed, too; first, where `counts` is given, how many.
-void induce(const Pattern& pattern, const Array& nodes, Offered counts, Offered starts, Offered columns,
-            Offered edges, int threads) {
+// The entries of the listed rows whose columns are among others that are listed: one after the other at the front of
+// `columns` and `edges`, which have room for all entries of those rows. Returns how many there are.
+std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& among, const Array& starts,
+                    const Array& counts, const Array& columns, Offered edges, int threads) {
+    std::int64_t total = 0;
     pattern.with_indices([&](auto indices) {
         using Index = std::remove_const_t<std::remove_pointer_t<decltype(indices)>>;
         const std::int64_t rows = length(nodes);
         const std::int64_t* ids = vector<std::int64_t>(nodes, rows, "nodes");
+        const std::int64_t* room = vector<std::int64_t>(starts, rows + 1, "starts");
         std::int64_t* number = vector<std::int64_t>(counts, rows, "counts");
-        const std::int64_t* offsets = vector<std::int64_t>(starts, rows + 1, "starts");
-        if (bool(counts) == bool(starts)) refuse("give counts, and afterwards starts");
-        if (pattern.rows() != pattern.cols()) refuse("a subgraph is of a square pattern");
-        std::int64_t total = 0;
-        if (starts) total = offsets[rows];
-        std::int32_t* local = vector<std::int32_t>(columns, total, "columns");
-        std::int64_t* taken = vector<std::int64_t>(edges, total, "edges");
-        if (starts && !columns) refuse("starts and columns come together");
-        std::int64_t work = 0;
         const std::int64_t* first = pattern.offsets();
-        for (std::int64_t i = 0; i < rows; ++i)
-            if (ids[i] >= 0 && ids[i] < pattern.rows()) work += first[ids[i] + 1] - first[ids[i]];
-        const auto numbers = numbered<Index>(ids, rows, pattern.rows(), rows + work);
-        bool fits = true;
-        {
-            nb::gil_scoped_release unlocked;
-#pragma omp parallel for schedule(dynamic, 64) num_threads(threads < 1 ? 1 : threads) reduction(&& : fits)
-            for (std::int64_t i = 0; i < rows; ++i) {
-                std::int64_t found = 0;
-                for (std::int64_t edge = first[ids[i]]; edge < first[ids[i] + 1]; ++edge) {
-                    const std::int32_t other = numbers.find(indices[edge]);
-                    if (other < 0) continue;
-                    if (starts) {
-                        const std::int64_t place = offsets[i] + found;
-                        if (place >= offsets[i + 1] || offsets[i] < 0 || offsets[i + 1] > total) {
-                            fits = false;
-                            break;
-                        }
-                        local[place] = other;
-                        if (taken) taken[place] = edge;
-                    }
-                    ++found;
-                }
-                if (number) number[i] = found;
-            }
+        const std::int64_t sources = length(among);
+        const auto numbers = numbered<Index>(vector<std::int64_t>(among, sources, "among"), sources, pattern.cols(),
+                                             sources + room[rows]);
+        for (std::int64_t i = 0; i < rows; ++i) {
+            if (ids[i] < 0 || ids[i] >= pattern.rows())
+                refuse("nodes names row " + std::to_string(ids[i]) + " of " + std::to_string(pattern.rows()));
+            if (room[0] || room[i + 1] - room[i] != first[ids[i] + 1] - first[ids[i]])
+                refuse("starts does not fit the rows");
         }
-        if (!fits) refuse("starts does not fit what is there");
+        std::int32_t* local = vector<std::int32_t>(columns, room[rows], "columns");
+        std::int64_t* taken = vector<std::int64_t>(edges, room[rows], "edges");
+        nb::gil_scoped_release unlocked;
+        numbers.with_find([&](auto find) {
+#pragma omp parallel for schedule(dynamic, 64) num_threads(threads < 1 ? 1 : threads)
+            for (std::int64_t i = 0; i < rows; ++i) {
+                std::int64_t place = room[i];
+                // Half of the entries, say, stay: to write each and move on by 0 or 1 beats guessing which.
+                for (std::int64_t edge = first[ids[i]]; edge < first[ids[i] + 1]; ++edge) {
+                    const std::int32_t other = find(indices[edge]);
+                    local[place] = other;
+                    if (taken) taken[place] = edge;
+                    place += other >= 0;
+                }
+                number[i] = place - room[i];
+            }
+        });
+        for (std::int64_t i = 0; i < rows; ++i) {
+            if (total != room[i]) {
+                std::memmove(local + total, local + room[i], std::size_t(number[i]) * sizeof(std::int32_t));
+                if (taken) std::memmove(taken + total, taken + room[i], std::size_t(number[i]) * sizeof(std::int64_t));
+            }
+            total += number[i];
+        }
     });
+    return total;
 }
 
 }  // namespace
@@ -261,8 +269,8 @@ void bind_sampling(nb::module_& m, nb::class_<Pattern>& pattern) {
     pattern.def("draw_poisson", &draw_poisson, nb::arg("nodes"), nb::arg("a"), nb::arg("b"), nb::arg("below"),
                 nb::arg("names").none(), nb::arg("counts").none(), nb::arg("starts").none(), nb::arg("columns").none(),
                 nb::arg("edges").none(), nb::arg("threads") = 1);
-    pattern.def("induce", &induce, nb::arg("nodes"), nb::arg("counts").none(), nb::arg("starts").none(),
-                nb::arg("columns").none(), nb::arg("edges").none(), nb::arg("threads") = 1);
+    pattern.def("induce", &induce, nb::arg("nodes"), nb::arg("among"), nb::arg("starts"), nb::arg("counts"),
+                nb::arg("columns"), nb::arg("edges").none(), nb::arg("threads") = 1);
     m.def("renumber", &renumber, nb::arg("nodes"), nb::arg("columns"), nb::arg("universe"), nb::arg("local"),
           nb::arg("fresh"));
 }
