@@ -197,6 +197,80 @@ def attention(core, rng):
     return arrays, call, check
 
 
+def sampling(core, rng):
+    """A pattern, and one of the draws among the entries of some of its rows."""
+    rows, cols = int(rng.integers(1, 30)), int(rng.integers(1, 40))
+    degree = rng.integers(0, 60, rows)
+    index, count, total = rng.choice([np.int32, np.int64]), int(rng.integers(0, 70)), int(degree.sum())
+    nodes = rng.permutation(rows)[: int(rng.integers(0, rows + 1))]
+    kind = str(rng.choice(["uniform", "repeated", "weighted", "poisson", "induce", "renumber"]))
+    weight = rng.integers(0, 3, total).astype(np.float64)
+    first = np.concatenate([[0], degree.cumsum()])
+    positive = np.array([(weight[first[r] : first[r + 1]] > 0).sum() for r in range(rows)], dtype=np.int64)
+    sizes = {
+        "uniform": np.minimum(degree, count), "repeated": np.where(degree > 0, count, 0),
+        "weighted": np.minimum(positive, count), "poisson": degree,
+    }.get(kind, degree)[nodes]  # fmt: skip
+    starts = np.concatenate([[0], sizes.cumsum()]).astype(np.int64)
+    drawn = int(starts[-1])
+    arrays = {
+        "indptr": first.astype(np.int64), "indices": rng.integers(0, cols, total).astype(index),
+        "nodes": nodes.astype(np.int64), "starts": starts, "columns": np.zeros(drawn, index),
+        "edges": np.zeros(drawn, np.int64),
+    }  # fmt: skip
+    steps, threads = rng.integers(0, 2**63, 3).tolist(), int(rng.integers(1, 4))
+    if kind == "weighted":
+        arrays |= {"speed": weight, "last": np.zeros(len(nodes))}
+    elif kind == "poisson":  # all of each row: the room is known
+        arrays["below"] = np.full(len(nodes), 2**32)
+    elif kind == "induce":
+        arrays |= {"columns": np.zeros(drawn, np.int32), "counts": np.zeros(len(nodes), np.int64)}
+        arrays["among"] = rng.permutation(cols)[: int(rng.integers(0, cols + 1))].astype(np.int64)
+    elif kind == "renumber":
+        inside = rng.permutation(cols)[: int(rng.integers(0, cols + 1))]
+        arrays = {
+            "nodes": inside.astype(np.int64), "columns": arrays["indices"],
+            "local": np.zeros(total, np.int32), "fresh": np.zeros(total, np.int64),
+        }  # fmt: skip
+
+    def call(a):
+        if kind == "renumber":
+            core.renumber(a["nodes"], a["columns"], cols, a["local"], a["fresh"])
+            return
+        pattern, edges = core.Pattern(a["indptr"], a["indices"], cols), a.get("edges")
+        room = a["starts"], a["columns"]
+        if kind == "weighted":
+            pattern.draw_weighted(
+                a["nodes"], None, steps, count, a["speed"], *room, a["last"], edges, threads
+            )
+        elif kind == "poisson":
+            pattern.draw_poisson(a["nodes"], 1, 2, a["below"], None, None, *room, edges, threads)
+        elif kind == "induce":
+            pattern.induce(a["nodes"], a["among"], a["starts"], a["counts"], a["columns"], edges, threads)
+        else:
+            repeated = kind == "repeated"
+            pattern.draw_uniform(a["nodes"], None, steps, count, repeated, *room, edges, threads)
+
+    def check(before, after):
+        if kind == "renumber":
+            fresh = dict.fromkeys(before["columns"].tolist())
+            names = [*before["nodes"].tolist(), *(name for name in fresh if name not in set(before["nodes"]))]
+            assert [names[number] for number in after["local"]] == before["columns"].tolist()
+        elif kind == "induce":
+            listed = before["among"].tolist()
+            found = int(after["counts"].sum())
+            entries = np.concatenate([np.arange(first[n], first[n + 1]) for n in nodes] or [[]]).astype(int)
+            kept = [entry for entry in entries if before["indices"][entry] in listed]
+            assert after["edges"][:found].tolist() == kept
+            assert [listed[c] for c in after["columns"][:found]] == before["indices"][kept].tolist()
+        else:
+            owner = np.repeat(nodes, np.diff(starts))
+            assert ((after["edges"] >= first[owner]) & (after["edges"] < first[owner + 1])).all()
+            np.testing.assert_array_equal(after["columns"], before["indices"][after["edges"]])
+
+    return arrays, call, check
+
+
 def spoilt(array, rng):
     """An array with one thing about it changed."""
     types = [np.int8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64, bool]
@@ -222,7 +296,8 @@ def spoilt(array, rng):
     return array[: max(0, array.shape[0] - 1)]
 
 
-OPTIONAL = {"rows", "weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean"}
+OPTIONAL = {"rows", "weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean", "edges"}
+KINDS = [product, dropout, entry_dropout, activation, quantize, attention, sampling]
 
 
 def main():
@@ -234,9 +309,7 @@ def main():
     while time.monotonic() < until:
         rng = np.random.default_rng(seed)
         seed += 1
-        arrays, call, check = rng.choice([product, dropout, entry_dropout, activation, quantize, attention])(
-            core, rng
-        )
+        arrays, call, check = rng.choice(KINDS)(core, rng)
         before = {name: array.copy() for name, array in arrays.items()}
         call(arrays)
         check(before, arrays)
