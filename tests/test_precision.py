@@ -7,7 +7,8 @@ from small import NUM_CLASSES, NUM_FEATURES, assigned, small, trained_model
 
 from gcnsys.datasets.spec import load
 from gcnsys.errors import InputError
-from gcnsys.kernels import DropoutKey, DroppedRows, Mask, SparseRows
+from gcnsys.kernels import DropoutKey, DroppedRows, Mask, SparseRows, half
+from gcnsys.kernels.half import half_product
 from gcnsys.nn import ModelSettings, build_model
 from gcnsys.partition import Cutting, Partitioning, build
 from gcnsys.runtime import Placement
@@ -132,3 +133,37 @@ def test_weights_of_the_first_layer_get_a_gradient_of_their_own_type(sparse):
 def test_it_goes_with_single_precision_weights():
     with pytest.raises(InputError, match="precision = bf16 goes with dtype = float32, not float64"):
         RunConfig.checked({"data": "digits", "precision": "bf16", "dtype": "float64"})
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_products_are_right_however_the_processor_multiplies(monkeypatch, faster):
+    monkeypatch.setattr(half, "multiplies_bfloat16", lambda: faster)
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.randn(3000, 300, generator=generator), torch.randn(40, 300, generator=generator) / 300**0.5
+    grad = torch.randn(3000, 40, generator=generator)
+    x, weight = wide[0].to(HALF).requires_grad_(), wide[1].clone().requires_grad_()
+    out = half_product(x, weight.t())
+    assert out.dtype == HALF
+    exact = wide[0].to(HALF).double() @ wide[1].double().t()
+    assert float((out.detach().double() - exact).abs().max()) < 0.02
+    out.backward(grad.to(HALF))
+    assert (x.grad.dtype, weight.grad.dtype) == (HALF, torch.float32)
+    of_x = grad.to(HALF).double() @ wide[1].double()
+    of_weight = grad.to(HALF).double().t() @ wide[0].to(HALF).double()
+    assert float((x.grad.double() - of_x).abs().max() / of_x.abs().max()) < 0.01
+    assert float((weight.grad.double() - of_weight).abs().max() / of_weight.abs().max()) < 0.005
+    assert half_product(x[:0], weight.t()).shape == (0, 40)
+
+
+def test_rows_under_dropout_are_multiplied_alike_however_the_processor_does(monkeypatch):
+    x = torch.randn(900, 70, generator=torch.Generator().manual_seed(1)).to(HALF)
+    rows = DroppedRows(x, Mask(DropoutKey(1, 2, 3), torch.arange(900), 0.5))
+    found = []
+    for faster in (False, True):
+        monkeypatch.setattr(half, "multiplies_bfloat16", lambda faster=faster: faster)
+        weight = torch.randn(70, 9, generator=torch.Generator().manual_seed(2)).requires_grad_()
+        out = rows.times(weight)
+        out.float().square().sum().backward()
+        found.append((out.detach().float(), weight.grad))
+    for one, other in zip(*found, strict=True):
+        assert float((one - other).abs().max() / other.abs().max()) < 0.02

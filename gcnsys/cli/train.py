@@ -282,9 +282,10 @@ def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str
     if summary.get("sampler"):
         counts = {name: sum(counted) for name, counted in summary["sampled_per_epoch"].items()}
         times = counts["rows"] / max(1, summary["rows_per_layer"]["training"])
+        number = summary["sampled_per_epoch"]["batches"][0]
         output.say(
-            f"an epoch drew {summary['sampled_per_epoch']['batches'][0]:.0f} batches: {counts['rows']:,.0f} "
-            f"rows were gathered, {times:.1f} times those of the graph, for {counts['edges']:,.0f} edges"
+            f"an epoch drew {number:.0f} batch{'' if number == 1 else 'es'}: {counts['rows']:,.0f} rows were "
+            f"gathered, {times:.1f} times those of the graph, for {counts['edges']:,.0f} edges"
         )
     computed, total = summary["rows_computed_per_layer"], summary["rows_per_layer"]
     for name in computed:

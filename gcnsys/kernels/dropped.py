@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gcnsys.kernels.backend import summed
 from gcnsys.kernels.dropout import Mask, drop_into, keyed_dropout
+from gcnsys.kernels.half import widens
 
 _CHUNK = 1 << 19
 """Elements dropped at a time: a buffer that stays in the cache until the product has read it."""
@@ -49,7 +50,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: DroppedRows) -> Tensor:
         ctx.rows, ctx.words = rows, rows.mask.words()
-        out, weight = rows.x.new_empty(rows.x.shape[0], weight.shape[1]), weight.to(rows.x.dtype)
+        out = rows.x.new_empty(rows.x.shape[0], weight.shape[1])
+        if widens(rows.x):
+            for piece, dropped in _pieces(rows, ctx.words):
+                out[piece] = dropped.float() @ weight
+            return out
+        weight = weight.to(rows.x.dtype)
         for piece, dropped in _pieces(rows, ctx.words):
             torch.mm(dropped, weight, out=out[piece])
         return out
@@ -60,8 +66,8 @@ class _Product(torch.autograd.Function):
         wide = summed(rows.x.dtype)
         out = rows.x.new_zeros(rows.x.shape[1], grads[0].shape[1], dtype=wide)
         for piece, dropped in _pieces(rows, ctx.words):
-            if wide == rows.x.dtype:
-                out.addmm_(dropped.t(), grads[0][piece])
+            if wide == rows.x.dtype or widens(rows.x):
+                out.addmm_(dropped.to(wide).t(), grads[0][piece].to(wide))
             else:  # rows of few bits: sums of pieces need more
                 out += dropped.t() @ grads[0][piece]
         return out, None

@@ -1,6 +1,6 @@
 """A linear map of dense or sparse rows, with weights drawn from a given generator.
 
-Rows may be stored in fewer bits than weights are: they are multiplied in the type of the rows.
+Rows may be stored in fewer bits than weights are (:mod:`gcnsys.kernels.half`).
 """
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gcnsys.kernels import DroppedRows, SparseRows
+from gcnsys.kernels.half import half_product
 
 Factored = SparseRows | DroppedRows
 """Input rows that are multiplied without being written down."""
@@ -42,7 +43,9 @@ class Linear(nn.Module):
 
     def project(self, x: Tensor | Factored) -> Tensor:
         """The product alone, without the bias."""
-        return x @ self.weight.t().to(x.dtype) if isinstance(x, Tensor) else x.times(self.weight.t())
+        if not isinstance(x, Tensor):
+            return x.times(self.weight.t())
+        return half_product(x, self.weight.t()) if x.dtype == torch.bfloat16 else x @ self.weight.t()
 
     def shifted(self, projected: Tensor) -> Tensor:
         """Add the bias."""
@@ -50,14 +53,13 @@ class Linear(nn.Module):
 
     def added_to(self, start: Tensor, x: Tensor | Factored) -> Tensor:
         """``start + x W^T + b``, in the memory of ``start``, which nothing may need any more."""
-        if isinstance(x, Tensor):
-            out = start.addmm_(x, self.weight.t().to(x.dtype))
+        if isinstance(x, Tensor) and x.dtype != torch.bfloat16:
+            out = start.addmm_(x, self.weight.t())
         else:
-            out = start.add_(x.times(self.weight.t()))
+            out = start.add_(self.project(x))
         return out if self.bias is None else out.add_(self.bias.to(out.dtype))
 
     def forward(self, x: Tensor | Factored) -> Tensor:
-        if isinstance(x, Tensor):
-            bias = None if self.bias is None else self.bias.to(x.dtype)
-            return F.linear(x, self.weight.to(x.dtype), bias)
+        if isinstance(x, Tensor) and x.dtype != torch.bfloat16:
+            return F.linear(x, self.weight, self.bias)
         return self.shifted(self.project(x))
