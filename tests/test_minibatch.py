@@ -1,5 +1,6 @@
 """Training on batches: where a batch holds everything it is full-graph training, on any number of parts."""
 
+import json
 import threading
 
 import pytest
@@ -17,6 +18,7 @@ from gcnsys.runtime import Placement
 from gcnsys.sampling import NeighbourSampler, samplers
 from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import RunConfig, Task
+from gcnsys.train.folder import METRICS
 from gcnsys.train.making import minibatch_trainer
 
 CPU = Placement(torch.device("cpu"), "gloo")
@@ -177,6 +179,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path, cuts, samp
     assert cut["final_loss"] == whole["final_loss"]
     files = [(tmp_path / name / "final.safetensors").read_bytes() for name in ("whole", "run")]
     assert files[0] == files[1]
+
+
+def test_what_is_sent_is_counted_once_however_far_ahead_batches_are_drawn(tmp_path, cuts):
+    found = []
+    for ahead in (0, 2):
+        config = setting(cuts / "2", sampler="labor", batch=7, prefetch=ahead)
+        summary = run(tmp_path / str(ahead), config)
+        found.append(summary["halo_bytes_sent_per_epoch"])
+        lines = [json.loads(line) for line in (tmp_path / str(ahead) / METRICS).read_text().splitlines()]
+        assert all(0 <= line["compute_seconds"] <= line["seconds"] for line in lines)
+    assert found[0] == found[1]
 
 
 def test_a_summary_counts_what_was_drawn(tmp_path, cuts):

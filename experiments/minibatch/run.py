@@ -1,8 +1,8 @@
 """How long until a model is good: all of a graph in one step, or batches of it.
 
 GraphSAGE is trained by every method from the same weights on the same parts. The target lies half a point
-below the best validation accuracy of exact full-graph training. A method's time is that of its epochs until it
-is there, evaluation left out.
+below the best validation accuracy of exact full-graph training. A method's time is that of its epochs until
+it is there, evaluation left out.
 
 python -m experiments.minibatch.run DATA [--parts 2] [--seeds 3] [--out results.json] [--work DIR]
 """

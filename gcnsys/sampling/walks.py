@@ -12,6 +12,9 @@ from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found
 
 
+_BELOW_ONE = 1 - 2.0**-53
+
+
 @samplers.register("pinsage")
 class PinSageSampler(Layered):
     """Each node's neighbours are the ``fanout`` nodes that its walks visit most, weighted by how often.
@@ -44,7 +47,8 @@ class PinSageSampler(Layered):
             unit = torch.rand(there.numel(), generator=numbers, dtype=torch.float64)
             goes_on = unit >= restart
             # What is left of a number that was large enough is as good as a new one.
-            origin, there, unit = origin[goes_on], there[goes_on], (unit[goes_on] - restart) / (1 - restart)
+            unit = ((unit[goes_on] - restart) / (1 - restart)).clamp_(max=_BELOW_ONE)
+            origin, there = origin[goes_on], there[goes_on]
         keys, times = (torch.cat(begun) * self.graph.num_nodes + torch.cat(seen)).unique(return_counts=True)
         rows = torch.div(keys, self.graph.num_nodes, rounding_mode="floor")
         others = keys - rows * self.graph.num_nodes

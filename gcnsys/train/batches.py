@@ -44,7 +44,7 @@ class Batch:
         weight: ``[t]`` what each of them counts; None: 1.
         size: what the summed loss is divided by, the same on all ranks.
         metrics: of its sample, and how many seconds it took to draw, and to gather.
-        spent: what fetching it sent.
+        spent: what fetching it sent, beside what the ranks that train have counted themselves.
     """
 
     step: int
@@ -96,9 +96,9 @@ class Batches:
             sizes.fill_(self.num_train * self.comm.size)
         if not self.ahead:
             for place, (each, size) in enumerate(zip(seeds, sizes.tolist(), strict=True)):
-                began = time.perf_counter()
+                began, waited = time.perf_counter(), self.main.traffic.seconds["halo"]
                 made = self._made(each, number * _STEPS + place, size)
-                self.main.traffic.seconds["halo"] += time.perf_counter() - began
+                self.main.traffic.seconds["halo"] = waited + time.perf_counter() - began
                 yield made
             return
         with closing(_Ahead(self, seeds, number * _STEPS, sizes.tolist())) as ahead:
@@ -113,7 +113,8 @@ class Batches:
         rows, y, weight = self._trained(sample, seeds)
         blocks = self._blocks(sample)
         seconds = {"draw_seconds": drawn - began, "gather_seconds": time.perf_counter() - drawn}
-        metrics, spent = {**sample.metrics, **seconds}, self.comm.traffic.since(before)
+        spent = Traffic() if self.comm is self.main else self.comm.traffic.since(before)
+        metrics = {**sample.metrics, **seconds}
         return Batch(step, blocks, inputs, rows, y, weight, size, metrics, spent)
 
     def _trained(self, sample: Sample, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
