@@ -11,7 +11,6 @@ from gcnsys.sampling.api import Moment, samplers
 from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found
 
-
 _BELOW_ONE = 1 - 2.0**-53
 
 
