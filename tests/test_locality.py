@@ -5,16 +5,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small import NUM_NODES, assigned, small
+from small import NUM_NODES, small
+from test_neighbourhood import over_ranks
 from test_sampling import check_sums, random_graph
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
-from gcnsys.partition import cut
-from gcnsys.runtime.neighbourhood import neighbourhood
 from gcnsys.sampling import Locality, Moment, Standard, WholeGraph, samplers
 from gcnsys.sampling.locality import ascending, compact_score, in_runs, published_score
-from gcnsys.testing.ranks import run_ranks
 
 PREFERRING = ["neighbour", "ladies", "fastgcn", "saint-node", "saint-edge", "saint-walk", "shadow"]
 
@@ -126,37 +124,28 @@ def test_runs_stay_together(length):
 @pytest.mark.parametrize("num_parts", [1, 2, 3])
 def test_what_sources_have_is_known_at_their_edges_on_any_number_of_parts(num_parts):
     graph = small("directed").dataset.graph
-    parts = cut(graph, assigned(small("directed"), "random", num_parts), num_parts)
-    ids = torch.cat([part.inner_ids for part in parts])
 
-    def body(comm):
-        found = neighbourhood(parts[comm.rank], comm)
+    def body(comm, found, ids):
         own = ids[found.own.start : found.own.stop]
         csr = found.adjacency()
         assert torch.equal(found.by_source(own * 10), 10 * ids[csr.indices.long()])
-        pairs = zip(ids[csr.indices.long()].tolist(), own[csr.rows().long()].tolist(), strict=True)
-        return set(pairs)
+        assert ids.numel() == NUM_NODES
+        return set(zip(ids[csr.indices.long()].tolist(), own[csr.rows().long()].tolist(), strict=True))
 
-    together = set().union(*run_ranks(num_parts, body))
+    together = set().union(*over_ranks("directed", num_parts, body))
     assert together == set(map(tuple, graph.edge_index().T.tolist()))
-    assert ids.numel() == NUM_NODES
 
 
 @pytest.mark.parametrize("num_parts", [1, 2])
 def test_preferred_neighbours_are_drawn_over_ranks(num_parts):
-    graph = small("undirected").dataset.graph
-    parts = cut(graph, assigned(small("undirected"), "random", num_parts), num_parts)
-    ids = torch.cat([part.inner_ids for part in parts])
-
-    def body(comm):
-        found = neighbourhood(parts[comm.rank], comm)
+    def body(comm, found, ids):
         own = ids[found.own.start : found.own.stop]
         standard = Standard(1, (2,), preference=(own % 2).double())
         sampler = samplers.get("neighbour")(found, standard)
         block = sampler.sample(torch.arange(found.own.start, found.own.stop), Moment(0)).blocks[0]
         return ids[block.input_ids[block.edges().sources]]
 
-    sources = torch.cat(run_ranks(num_parts, body))
+    sources = torch.cat(over_ranks("undirected", num_parts, body))
     assert sources.numel()
     assert bool((sources % 2 == 1).all())
 

@@ -7,7 +7,7 @@ Offsets are int64, since 10^8 nodes have more than 2^31 edges; column numbers ar
 they fit, since aggregation is bound by the bytes it reads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -82,9 +82,9 @@ class CSR:
 
     def to(self, device: torch.device) -> "CSR":
         """The same matrix in another memory."""
-        return self._picked(self.indptr.to(device), self.indices.to(device), lambda each: each.to(device))
+        return self.picked(self.indptr.to(device), self.indices.to(device), lambda each: each.to(device))
 
-    def _picked(self, indptr: Tensor, indices: Tensor, pick: Callable[[Tensor], Tensor]) -> "CSR":
+    def picked(self, indptr: Tensor, indices: Tensor, pick: Callable[[Tensor], Tensor]) -> "CSR":
         """Other entries, whose weights and columns are picked from those of these."""
         weight = None if self.weight is None else pick(self.weight)
         columns = {name: pick(column) for name, column in self.columns.items()}
@@ -202,7 +202,7 @@ class CSR:
             place = found.weight
             assert place is not None
             return replace(
-                self._picked(found.indptr, found.indices, lambda each: each[place]), num_cols=self.num_rows
+                self.picked(found.indptr, found.indices, lambda each: each[place]), num_cols=self.num_rows
             )
         flipped = self.to_scipy().tocsc()
         shape = (self.num_cols, self.num_rows)
@@ -215,7 +215,7 @@ class CSR:
         counts = self.indptr[rows + 1] - starts
         indptr = offsets(counts)
         shift, total = starts - indptr[:-1], int(indptr[-1])
-        taken = self._picked(
+        taken = self.picked(
             indptr, self.indices.new_empty(total), lambda each: each.new_empty(total, *each.shape[1:])
         )
         pairs = [(self.indices, taken.indices)]
@@ -236,7 +236,7 @@ class CSR:
         """The first rows, whose entries must all lie in the first columns; shares this one's memory."""
         indptr = self.indptr[: num_rows + 1]
         end = int(indptr[-1])
-        return replace(self._picked(indptr, self.indices[:end], lambda each: each[:end]), num_cols=num_cols)
+        return replace(self.picked(indptr, self.indices[:end], lambda each: each[:end]), num_cols=num_cols)
 
     def renumbered(self, number: Tensor, num_cols: int) -> "CSR":
         """The same entries in the same order, column ``c`` called ``number[c]``."""
@@ -246,7 +246,17 @@ class CSR:
     def keep(self, edges: Tensor) -> "CSR":
         """The entries under a mask ``[E]`` of booleans."""
         kept = torch.cat([self.indptr.new_zeros(1), edges.cumsum(0)])
-        return self._picked(kept[self.indptr], self.indices[edges], lambda each: each[edges])
+        return self.picked(kept[self.indptr], self.indices[edges], lambda each: each[edges])
+
+    @classmethod
+    def stacked(cls, matrices: "Sequence[CSR]") -> "CSR":
+        """The rows of the first, then those of the others, which have the same columns."""
+        first = matrices[0]
+        indptr = offsets(torch.cat([each.indptr.diff() for each in matrices]))
+        indices = torch.cat([each.indices for each in matrices])
+        weights = [each.weight for each in matrices if each.weight is not None]
+        columns = {name: torch.cat([each.columns[name] for each in matrices]) for name in first.columns}
+        return cls(indptr, indices, first.num_cols, torch.cat(weights) if weights else None, columns)
 
     def followed_by(self, other: "CSR") -> "CSR":
         """Each row's entries, then those of another matrix's row, whose columns come after.

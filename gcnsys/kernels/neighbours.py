@@ -173,6 +173,10 @@ class Neighbours:
         until[rows[next_one]] = times[next_one]
         return whole.columns[won], whole.edges[won], until
 
+    def rate(self, nodes: Tensor, expected: int) -> Tensor:
+        """The probability of its in-edges at which ``expected`` of a node's are drawn, ``[n]`` float64."""
+        return (expected / self.degree[nodes].double()).clamp(max=1)
+
     def poisson(self, nodes: Tensor, rate: Tensor, key: DropoutKey, *, numbered: bool = True) -> Drawn:
         """Each in-edge of ``nodes[i]`` with probability ``rate[i]``; a source draws once for all its edges.
 

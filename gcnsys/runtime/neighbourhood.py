@@ -20,68 +20,8 @@ from gcnsys.kernels.dropout import DropoutKey
 from gcnsys.kernels.neighbours import Drawn, EdgeWeights, Neighbours
 from gcnsys.partition import PartGraph
 from gcnsys.runtime.comm import Comm
+from gcnsys.runtime.errand import Errand
 from gcnsys.sampling.neighbourhood import Found, Neighbourhood, WholeGraph
-
-
-class Errand:
-    """Questions about nodes on their way to the owners, and the answers on their way back; collective.
-
-    Args:
-        nodes: ``[k]`` places.
-        starts: ``[P + 1]`` where each rank's places begin.
-        comm: the ranks.
-        said: ``[k]`` float64 that goes with each question; None: nothing.
-
-    Attributes:
-        rows: ``[r]`` inner rows that this rank is asked about, by who asks.
-        heard: ``[r]`` what was said with them.
-    """
-
-    def __init__(self, nodes: Tensor, starts: Tensor, comm: Comm, said: Tensor | None = None) -> None:
-        self.comm = comm
-        owner = torch.searchsorted(starts, nodes, right=True) - 1
-        self._order = owner.argsort(stable=True)
-        asked = torch.bincount(owner, minlength=comm.size)
-        ones = [1] * comm.size
-        coming = comm.swap(asked[:, None], ones, ones).land()[:, 0]
-        self._asked, self._coming = asked.tolist(), coming.tolist()
-        self.rows = self._sent((nodes - starts[owner])[self._order])
-        self.heard = None if said is None else self._sent(said[self._order])
-
-    def _sent(self, values: Tensor) -> Tensor:
-        return self._crossed(values, self._asked, self._coming)
-
-    def _crossed(self, values: Tensor, leaving: list[int], arriving: list[int]) -> Tensor:
-        rows = values[:, None] if values.ndim == 1 else values
-        came = self.comm.swap(rows, leaving, arriving).land()
-        return came[:, 0] if values.ndim == 1 else came
-
-    def answered(self, values: Tensor) -> Tensor:
-        """Answers ``[r, ...]``, a row a question, as ``[k, ...]`` in the order of this rank's own ones."""
-        came = self._crossed(values, self._coming, self._asked)
-        found = torch.empty_like(came)
-        found[self._order] = came
-        return found
-
-    def listed(self, counts: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Answers of several rows each.
-
-        Args:
-            counts: ``[r]`` int64, how many.
-            values: ``[sum, ...]``, question by question.
-
-        Returns:
-            ``[k]`` counts and the rows, in the order of this rank's own questions.
-        """
-        own = self.answered(counts)
-        leaving = [int(part.sum()) for part in counts.split(self._coming)]
-        sorted_counts = own[self._order]
-        arriving = [int(part.sum()) for part in sorted_counts.split(self._asked)]
-        came = self._crossed(values, leaving, arriving)
-        place = torch.empty_like(self._order)
-        place[self._order] = torch.arange(place.numel())
-        rows = CSR(offsets(sorted_counts), torch.arange(came.shape[0]), came.shape[0])
-        return own, came[rows.take_rows(place).indices]
 
 
 def neighbourhood(part: PartGraph, comm: Comm) -> Neighbourhood:
@@ -107,10 +47,7 @@ class PartNeighbourhood:
 
     def __init__(self, part: PartGraph, comm: Comm) -> None:
         self.part, self.comm = part, comm
-        sizes = torch.zeros(comm.size, dtype=torch.int64)
-        sizes[comm.rank] = part.num_inner
-        sizes = comm.add(sizes, "control")
-        self.starts = offsets(sizes)
+        self.starts = offsets(self.all_say(part.num_inner).long())
         self.num_nodes = int(self.starts[-1])
         first = int(self.starts[comm.rank])
         self.own = range(first, first + part.num_inner)
@@ -142,7 +79,7 @@ class PartNeighbourhood:
 
     def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
         errand = self._errand(nodes)
-        rate = (expected / self.neighbours.degree[errand.rows].double()).clamp(max=1)
+        rate = self.neighbours.rate(errand.rows, expected)
         return self._found(errand, self.neighbours.poisson(errand.rows, rate, key))
 
     def between(self, nodes: Tensor, sources: Tensor) -> Found:
@@ -152,23 +89,21 @@ class PartNeighbourhood:
     def induced(self, nodes: Tensor, inverse: Tensor | None = None, *, numbered: bool = False) -> Found:
         errand = self._errand(nodes)
         drawn = self.neighbours.all_of(errand.rows)
-        assert drawn.edges is not None
-        numbers = errand.listed(drawn.indptr.diff(), drawn.edges)[1] if numbered else None
         if inverse is not None:
+            assert drawn.edges is not None
             drawn = replace(drawn, inverse=inverse[drawn.edges])
-        found = self._found(errand, drawn)
+        found = self._found(errand, drawn, numbered=numbered)
         ids, order = nodes.sort()
         place = located(found.csr.indices, ids)
         kept = place >= 0
-        csr = found.csr.keep(kept)
-        columns = order[place[kept]].to(torch.int32)
-        csr = CSR(csr.indptr, columns, nodes.numel(), csr.weight, csr.columns)
+        csr = replace(
+            found.csr.keep(kept), indices=order[place[kept]].to(torch.int32), num_cols=nodes.numel()
+        )
         counts = None if found.inverse is None else found.inverse[kept]
-        return Found(csr, found.in_weight, None, counts, None if numbers is None else numbers[kept])
+        return Found(csr, found.in_weight, None, counts, None if found.edges is None else found.edges[kept])
 
     def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
         errand = Errand(nodes, self.starts, self.comm, unit)
-        assert errand.heard is not None
         degree = self.neighbours.degree[errand.rows]
         place = self.csr.indptr[errand.rows] + (errand.heard * degree).long()
         there = torch.full_like(errand.rows, -1)
@@ -206,14 +141,12 @@ class PartNeighbourhood:
         adjacency = self.adjacency()
         rows, sources = adjacency.rows().long(), adjacency.indices.long()
         errand = Errand(sources, self.starts, self.comm, (rows + self.own.start).double())
-        assert errand.heard is not None
         there = (rows * self.num_nodes + sources).sort().values
         found: Tensor = located(errand.rows * self.num_nodes + errand.heard.long(), there) >= 0
         return errand.answered(found)
 
     def told(self, nodes: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         errand = Errand(nodes, self.starts, self.comm, values)
-        assert errand.heard is not None
         return errand.rows, errand.heard
 
     def all_say(self, value: float) -> Tensor:
@@ -223,22 +156,25 @@ class PartNeighbourhood:
 
     def ask(self, process: Tensor, said: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
         errand = Errand(self.starts[process], self.starts, self.comm, said)
-        assert errand.heard is not None
         answers: Tensor = answer(errand.heard)
         return errand.answered(answers)
 
     def _errand(self, nodes: Tensor) -> Errand:
         return Errand(nodes, self.starts, self.comm)
 
-    def _found(self, errand: Errand, drawn: Drawn) -> Found:
-        counts, edges = drawn.indptr.diff(), drawn.edges
+    def _found(self, errand: Errand, drawn: Drawn, *, numbered: bool = False) -> Found:
+        edges = drawn.edges
         assert edges is not None
-        in_weight = errand.answered(self._in_weight[errand.rows])
+        known = {name: column[edges] for name, column in self.csr.columns.items()}
+        if drawn.inverse is not None:
+            known["inverse"] = drawn.inverse
+        if numbered:
+            known["edge"] = edges
         sources = self.places[drawn.columns.long()].to(index_dtype(self.num_nodes))
-        own, columns = errand.listed(counts, sources)
-        weight = None if self.csr.weight is None else errand.listed(counts, self.csr.weight[edges])[1]
-        known = {name: errand.listed(counts, column[edges])[1] for name, column in self.csr.columns.items()}
+        weight = None if self.csr.weight is None else self.csr.weight[edges]
+        csr = errand.listed(CSR(drawn.indptr, sources, self.num_nodes, weight, known))
+        columns = dict(csr.columns)
+        inverse, numbers = columns.pop("inverse", None), columns.pop("edge", None)
+        in_weight = errand.answered(self._in_weight[errand.rows])
         factor = None if drawn.factor is None else errand.answered(drawn.factor)
-        inverse = None if drawn.inverse is None else errand.listed(counts, drawn.inverse)[1]
-        csr = CSR(offsets(own), columns, self.num_nodes, weight, known)
-        return Found(csr, in_weight, factor, inverse)
+        return Found(replace(csr, columns=columns), in_weight, factor, inverse, numbers)

@@ -6,11 +6,12 @@ Letters: n inner nodes, h halo nodes, k nodes that are looked up, F features.
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR, located, offsets
+from gcnsys.graph import CSR, located
 from gcnsys.kernels import SparseRows
 from gcnsys.partition import NodeData
 from gcnsys.runtime.comm import Comm
-from gcnsys.runtime.neighbourhood import Errand, PartNeighbourhood
+from gcnsys.runtime.errand import Errand
+from gcnsys.runtime.neighbourhood import PartNeighbourhood
 from gcnsys.sampling.neighbourhood import Neighbourhood
 
 
@@ -30,8 +31,7 @@ class NodeStore:
         self._halo = torch.zeros(0, dtype=torch.int64)
         if isinstance(graph, PartNeighbourhood):
             self._halo, order = graph.places[len(graph.own) :].sort()
-            self._kept = self._asked(graph.places[len(graph.own) :])
-            self._kept = _taken(self._kept, order)
+            self._kept = _taken(self._asked(graph, graph.places[len(graph.own) :]), order)
 
     def features(self, nodes: Tensor) -> Tensor | SparseRows:
         """Rows of ``nodes`` ``[k]``: ``[k, F]``."""
@@ -46,7 +46,7 @@ class NodeStore:
         pieces = [
             _taken(self.x, nodes[first] - self.graph.own.start),
             _taken(self._kept, place[then]),
-            self._asked(nodes[rest]),
+            self._asked(self.graph, nodes[rest]),
         ]
         back = torch.empty_like(order)
         back[order] = torch.arange(order.numel())
@@ -54,33 +54,16 @@ class NodeStore:
 
     def targets(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Targets of ``nodes``, ``[k]`` or ``[k, C]``, and which of them are trained on, ``[k]`` bool."""
-        if not isinstance(self.graph, PartNeighbourhood):
-            return self.nodes.y[nodes], self.nodes.train_mask[nodes]
-        errand = self._errand(nodes)
-        return errand.answered(self.nodes.y[errand.rows]), errand.answered(self.nodes.train_mask[errand.rows])
+        return self.graph.rows(nodes, self.nodes.y), self.graph.rows(nodes, self.nodes.train_mask)
 
     def kinds(self, nodes: Tensor) -> Tensor | None:
         """Their kinds, ``[k]``; None: all are of one."""
-        kinds = self.nodes.kinds
-        if kinds is None or not isinstance(self.graph, PartNeighbourhood):
-            return None if kinds is None else kinds[nodes]
-        errand = self._errand(nodes)
-        return errand.answered(kinds[errand.rows])
+        return None if self.nodes.kinds is None else self.graph.rows(nodes, self.nodes.kinds)
 
-    def _errand(self, nodes: Tensor) -> Errand:
-        assert isinstance(self.graph, PartNeighbourhood)
-        return Errand(nodes, self.graph.starts, self.comm)
-
-    def _asked(self, nodes: Tensor) -> Tensor | CSR:
-        errand = self._errand(nodes)
+    def _asked(self, graph: PartNeighbourhood, nodes: Tensor) -> Tensor | CSR:
+        errand = Errand(nodes, graph.starts, self.comm)
         found = _taken(self.x, errand.rows)
-        if isinstance(found, Tensor):
-            return errand.answered(found)
-        assert found.weight is not None
-        counts, columns = errand.listed(found.indptr.diff(), found.indices)
-        return CSR(
-            offsets(counts), columns, found.num_cols, errand.listed(found.indptr.diff(), found.weight)[1]
-        )
+        return errand.answered(found) if isinstance(found, Tensor) else errand.listed(found)
 
 
 def _plain(x: Tensor | SparseRows, dtype: torch.dtype) -> Tensor | CSR:
@@ -102,8 +85,4 @@ def _joined(pieces: list[Tensor | CSR]) -> Tensor | CSR:
     dense = [piece for piece in pieces if isinstance(piece, Tensor)]
     if dense:
         return torch.cat(dense)
-    sparse = [piece for piece in pieces if isinstance(piece, CSR)]
-    counts = torch.cat([piece.indptr.diff() for piece in sparse])
-    values = [piece.weight for piece in sparse if piece.weight is not None]
-    columns = torch.cat([piece.indices for piece in sparse])
-    return CSR(offsets(counts), columns, sparse[0].num_cols, torch.cat(values))
+    return CSR.stacked([piece for piece in pieces if isinstance(piece, CSR)])

@@ -167,7 +167,7 @@ class WholeGraph:
         return self._found(nodes, self.neighbours.weighted(nodes, count, key, weights))
 
     def poisson(self, nodes: Tensor, expected: int, key: DropoutKey) -> Found:
-        rate = (expected / self.neighbours.degree[nodes].double()).clamp(max=1)
+        rate = self.neighbours.rate(nodes, expected)
         return self._found(nodes, self.neighbours.poisson(nodes, rate, key, numbered=self._known))
 
     def between(self, nodes: Tensor, sources: Tensor) -> Found:
