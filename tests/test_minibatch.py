@@ -98,26 +98,25 @@ def test_sources_that_draw_for_all_do_so_alike_on_any_number_of_parts(model):
 @pytest.mark.parametrize("sampler", ["neighbour", "ladies", "shadow", "pinsage", "cluster"])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_batches_drawn_ahead_are_the_same(sampler, parts):
-    made, settings = small("undirected"), settings_of(dropout=0.4)
+    made, settings = small("undirected"), settings_of(layers=2, dropout=0.4)
     found = [
         losses_of(
             made,
             config_of(
-                sampler=sampler, batch=8, fanouts=(3, 2, 2), budget=9, clusters=5, prefetch=ahead,
+                sampler=sampler, batch=12, fanouts=(3, 2), budget=9, clusters=5, prefetch=ahead, epochs=3,
             ),
             settings, parts,
         )
-        for ahead in (0, 1, 3)
+        for ahead in (0, 3)
     ]  # fmt: skip
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("kind", ["undirected", "directed"])
 def test_a_subgraph_of_everything_is_the_whole_graph(kind, parts):
     made, settings = small(kind), settings_of("gin")
-    found = losses_of(made, config_of(sampler="saint-node", budget=10**6), settings, parts)
+    found = losses_of(made, config_of(sampler="saint-node", budget=10**5), settings, parts)
     assert torch.allclose(found, full_graph(made, settings), rtol=1e-6)
 
 
@@ -129,9 +128,9 @@ def test_one_cluster_is_the_whole_graph():
 
 @pytest.mark.parametrize("sampler", ["saint-node", "saint-edge", "saint-walk", "fastgcn"])
 def test_samplers_that_draw_among_all_nodes_train_over_ranks(sampler):
-    made, settings = small("directed"), settings_of()
-    config = config_of(sampler=sampler, budget=60, batch=8, epochs=40)
-    for parts, assignment in ((1, "random"), (3, "corners"), (3, "empty-rank")):
+    made, settings = small("directed"), settings_of(layers=2)
+    config = config_of(sampler=sampler, budget=60, batch=16, epochs=24, lr=0.02)
+    for parts, assignment in ((1, "random"), (3, "empty-rank")):
         found = losses_of(made, config, settings, parts, assignment=assignment)
         assert float(found[-8:].mean()) < 0.9 * float(found[:3].mean())
 
