@@ -12,7 +12,7 @@ from test_sampling import check_sums, random_graph
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
 from gcnsys.sampling import Locality, Moment, Standard, WholeGraph, samplers
-from gcnsys.sampling.locality import ascending, compact_score, in_runs, published_score
+from gcnsys.sampling.locality import compact_score, in_runs, published_score, sorted_rows
 
 PREFERRING = ["neighbour", "ladies", "fastgcn", "saint-node", "saint-edge", "saint-walk", "shadow"]
 
@@ -63,7 +63,7 @@ def test_the_published_score_says_where_ids_lie_and_ours_how_close_together():
 
 def test_rows_are_put_in_order_first():
     csr = CSR(torch.tensor([0, 3, 5]), torch.tensor([9, 2, 4, 1, 0], dtype=torch.int32), 10)
-    assert ascending(csr).indices.tolist() == [2, 4, 9, 0, 1]
+    assert sorted_rows(csr).indices.tolist() == [2, 4, 9, 0, 1]
 
 
 @pytest.mark.parametrize(("name", "budget"), [("neighbour", 8), ("ladies", 12), ("fastgcn", 12)])

@@ -24,7 +24,7 @@ from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement, joined
 from gcnsys.runtime.neighbourhood import neighbourhood
 from gcnsys.sampling import Locality
-from gcnsys.sampling.locality import ascending, compact_score
+from gcnsys.sampling.locality import compact_score, sorted_rows
 from gcnsys.train import RunConfig, make_trainer
 from gcnsys.train.minibatch import MinibatchTrainer
 from gcnsys.train.source import find_partitioning
@@ -41,7 +41,7 @@ def shares(partitioning: Partitioning, comm: Comm) -> dict[str, dict[str, Any]]:
     csr = graph.adjacency()
     published = Locality().local(csr, torch.arange(csr.num_rows))
     share, enough = float(published.double().mean()), csr.indptr.diff() >= Locality().min_degree
-    scores = torch.where(enough, compact_score(ascending(csr)), 0.0)
+    scores = torch.where(enough, compact_score(sorted_rows(csr)), 0.0)
     threshold = float(scores.sort(descending=True).values[max(0, int(published.sum()) - 1)]) * (1 - 1e-12)
     return {
         "plain": {}, "published": {"locality": "published"},

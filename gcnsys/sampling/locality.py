@@ -23,7 +23,7 @@ Score = Literal["published", "compact", "random"]
 _SITE = -1
 
 
-def ascending(csr: CSR) -> CSR:
+def sorted_rows(csr: CSR) -> CSR:
     """The same entries, those of each row in ascending order of columns; without weights."""
     rows = csr.rows().long()
     order = (rows * csr.num_cols + csr.indices).argsort()
@@ -106,7 +106,7 @@ class Locality:
             words = hashed(a, b, torch.zeros_like(a)).long() & 0xFFFFFFFF
             return words < self.threshold * 2**32
         score = published_score if self.score == "published" else compact_score
-        return (score(ascending(csr)) > self.threshold) & (csr.indptr.diff() >= self.min_degree)
+        return (score(sorted_rows(csr)) > self.threshold) & (csr.indptr.diff() >= self.min_degree)
 
     def preference(self, csr: CSR, ids: Tensor) -> Tensor:
         """How readily each node is drawn, ``[n]`` float64.

@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gcnsys.graph import ascending
 from gcnsys.kernels.neighbours import renumbered
 from gcnsys.kernels.sampled import SampledBlock
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
@@ -138,7 +139,8 @@ class SaintEdgeSampler(SaintSampler):
         self.chance = _at_least_once(self.of_node, standard.budget).clamp(min=_LEAST)
 
     def roots(self, moment: Moment) -> Tensor:
-        found: Tensor = self._shares.draw(self.standard.budget, self.generator(moment)).unique()
+        ends = self._shares.draw(self.standard.budget, self.generator(moment)).flatten()
+        found: Tensor = ascending(ends).unique_consecutive()
         return found
 
     def both(self) -> Tensor:

@@ -6,6 +6,7 @@ Letters: m things, k different ones that were drawn, t draws, P processes.
 import torch
 from torch import Tensor
 
+from gcnsys.graph import ascending
 from gcnsys.sampling.neighbourhood import Neighbourhood
 
 
@@ -36,7 +37,7 @@ class Shares:
         if self._last < 0:
             return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
         numbers = torch.rand(count, generator=generator, dtype=torch.float64)
-        places, times = self.at(numbers * self.total).unique(return_counts=True)
+        places, times = self.at(ascending(numbers) * self.total).unique_consecutive(return_counts=True)
         return places, times / (count * self.share[places] / self.total)
 
 
@@ -60,7 +61,7 @@ class CommonShares:
         In the order of processes and of their things: equal ones follow each other.
         """
         there = count if self.total > 0 else 0
-        numbers = torch.rand(there, generator=generator, dtype=torch.float64).sort().values * self.total
+        numbers = ascending(torch.rand(there, generator=generator, dtype=torch.float64)) * self.total
         process, offsets = torch.zeros(there, dtype=torch.int64), numbers
         if self._processes.share.numel() > 1:
             process = self._processes.at(numbers)

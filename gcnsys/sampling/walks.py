@@ -6,7 +6,7 @@ Letters: n nodes of a frontier, w walkers.
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR, offsets
+from gcnsys.graph import CSR, ascending, offsets
 from gcnsys.sampling.api import Moment, samplers
 from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found
@@ -37,18 +37,19 @@ class PinSageSampler(Layered):
         numbers, restart = moment.generator(layer), self.standard.restart
         origin = torch.arange(frontier.numel()).repeat_interleave(self.standard.walks)
         unit = torch.rand(origin.numel(), generator=numbers, dtype=torch.float64)
-        there, begun, seen = frontier[origin], [], []
+        there, visits = frontier[origin], []
         for _ in range(self.standard.walk):
             there = self.graph.step(there, unit)
-            origin, there = origin[there >= 0], there[there >= 0]
-            begun.append(origin)
-            seen.append(there)
+            somewhere = there >= 0
+            if not bool(somewhere.all()):
+                origin, there = origin[somewhere], there[somewhere]
+            visits.append(origin * self.graph.num_nodes + there)
             unit = torch.rand(there.numel(), generator=numbers, dtype=torch.float64)
-            goes_on = unit >= restart
+            goes_on = torch.nonzero(unit >= restart).flatten()
             # What is left of a number that was large enough is as good as a new one.
             unit = ((unit[goes_on] - restart) / (1 - restart)).clamp_(max=_BELOW_ONE)
             origin, there = origin[goes_on], there[goes_on]
-        keys, times = (torch.cat(begun) * self.graph.num_nodes + torch.cat(seen)).unique(return_counts=True)
+        keys, times = ascending(torch.cat(visits)).unique_consecutive(return_counts=True)
         rows = torch.div(keys, self.graph.num_nodes, rounding_mode="floor")
         others = keys - rows * self.graph.num_nodes
         kept = others != frontier[rows]
