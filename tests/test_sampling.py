@@ -124,6 +124,22 @@ def test_the_core_and_torch_draw_the_same_with_any_number_of_threads(nodes, edge
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("nodes", "edges"), [(50, 400), (9, 6), (7, 0)])
+def test_a_step_leads_to_the_neighbour_that_its_number_names(nodes, edges):
+    csr = random_graph(nodes, edges).adjacency
+    units = (0.0, 0.3, 0.5, 1 - 2.0**-53)
+    there = torch.arange(nodes).repeat_interleave(len(units)).flip(0)
+    unit = torch.tensor(units, dtype=torch.float64).repeat(nodes).flip(0)
+    expected = []
+    for node, number in zip(there.tolist(), unit.tolist(), strict=True):
+        known = csr.indices[csr.indptr[node] : csr.indptr[node + 1]].tolist()
+        expected.append(known[int(number * len(known))] if known else -1)
+    for side in sides(csr):
+        assert side.step(there, unit).tolist() == expected
+    with pytest.raises((ValueError, RuntimeError, IndexError)):
+        sides(csr)[0].step(there + 1, unit)
+
+
 @pytest.mark.parametrize("universe", [60, 10**6])
 def test_numbers_are_given_in_the_order_of_names(universe, monkeypatch):
     nodes, columns = torch.tensor([9, 3, 50]), torch.tensor([3, 7, 7, 50, 1, 9], dtype=torch.int32)

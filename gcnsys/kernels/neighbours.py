@@ -208,6 +208,23 @@ class Neighbours:
         indptr = offsets(torch.bincount(rows[kept], minlength=nodes.numel()))
         return Drawn(indptr, whole.columns[kept], whole.edges[kept], factor)
 
+    def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
+        """The column of an in-edge of each node, ``[n]`` int64; -1 where there is none.
+
+        Args:
+            nodes: ``[n]`` int64, any number of times.
+            unit: ``[n]`` float64 in ``[0, 1)``, which of its edges each one gets.
+        """
+        if self._pattern is not None:
+            found = torch.empty_like(nodes)
+            self._pattern.step(nodes, unit, found, torch.get_num_threads())
+            return found
+        degree = self.degree[nodes]
+        found, some = torch.full_like(nodes, -1), degree > 0
+        place = self.csr.indptr[nodes] + (unit * degree).long()
+        found[some] = self.csr.indices[place[some]].long()
+        return found
+
     def between(self, nodes: Tensor, sources: Tensor, *, numbered: bool = True) -> Drawn:
         """The edges to ``nodes`` from ``sources``; ``columns`` are places among the latter, int32.
 

@@ -104,11 +104,8 @@ class PartNeighbourhood:
 
     def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
         errand = Errand(nodes, self.starts, self.comm, unit)
-        degree = self.neighbours.degree[errand.rows]
-        place = self.csr.indptr[errand.rows] + (errand.heard * degree).long()
-        there = torch.full_like(errand.rows, -1)
-        some = degree > 0
-        there[some] = self.places[self.csr.indices[place[some]].long()]
+        there = self.neighbours.step(errand.rows, errand.heard)
+        there = torch.where(there < 0, there, self.places[there])
         return errand.answered(there)
 
     def degrees(self, nodes: Tensor) -> Degrees:

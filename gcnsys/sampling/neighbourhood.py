@@ -182,12 +182,7 @@ class WholeGraph:
         return self._found(nodes, drawn, num_cols=nodes.numel())
 
     def step(self, nodes: Tensor, unit: Tensor) -> Tensor:
-        degree, csr = self.neighbours.degree[nodes], self.neighbours.csr
-        if not csr.num_edges:
-            return torch.full_like(nodes, -1)
-        place = csr.indptr[nodes] + (unit * degree).long()
-        found = csr.indices[place.clamp(max=csr.num_edges - 1)].long()
-        return torch.where(degree > 0, found, -1)
+        return self.neighbours.step(nodes, unit)
 
     def degrees(self, nodes: Tensor) -> Degrees:
         return self._degrees.take(nodes)

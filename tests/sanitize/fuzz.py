@@ -203,7 +203,7 @@ def sampling(core, rng):
     degree = rng.integers(0, 60, rows)
     index, count, total = rng.choice([np.int32, np.int64]), int(rng.integers(0, 70)), int(degree.sum())
     nodes = rng.permutation(rows)[: int(rng.integers(0, rows + 1))]
-    kind = str(rng.choice(["uniform", "repeated", "weighted", "poisson", "induce", "renumber"]))
+    kind = str(rng.choice(["uniform", "repeated", "weighted", "poisson", "induce", "step", "renumber"]))
     weight = rng.integers(0, 3, total).astype(np.float64)
     first = np.concatenate([[0], degree.cumsum()])
     positive = np.array([(weight[first[r] : first[r + 1]] > 0).sum() for r in range(rows)], dtype=np.int64)
@@ -226,6 +226,9 @@ def sampling(core, rng):
     elif kind == "induce":
         arrays |= {"columns": np.zeros(drawn, np.int32), "counts": np.zeros(len(nodes), np.int64)}
         arrays["among"] = rng.permutation(cols)[: int(rng.integers(0, cols + 1))].astype(np.int64)
+    elif kind == "step":
+        arrays = {name: arrays[name] for name in ("indptr", "indices", "nodes")}
+        arrays |= {"unit": rng.random(len(nodes)), "columns": np.zeros(len(nodes), np.int64)}
     elif kind == "renumber":
         inside = rng.permutation(cols)[: int(rng.integers(0, cols + 1))]
         arrays = {
@@ -238,6 +241,9 @@ def sampling(core, rng):
             core.renumber(a["nodes"], a["columns"], cols, a["local"], a["fresh"])
             return
         pattern, edges = core.Pattern(a["indptr"], a["indices"], cols), a.get("edges")
+        if kind == "step":
+            pattern.step(a["nodes"], a["unit"], a["columns"], threads)
+            return
         room = a["starts"], a["columns"]
         if kind == "weighted":
             pattern.draw_weighted(
@@ -256,6 +262,10 @@ def sampling(core, rng):
             fresh = dict.fromkeys(before["columns"].tolist())
             names = [*before["nodes"].tolist(), *(name for name in fresh if name not in set(before["nodes"]))]
             assert [names[number] for number in after["local"]] == before["columns"].tolist()
+        elif kind == "step":
+            place = first[nodes] + (before["unit"] * degree[nodes]).astype(np.int64)
+            there = before["indices"][np.minimum(place, total - 1)] if total else -1
+            np.testing.assert_array_equal(after["columns"], np.where(degree[nodes] > 0, there, -1))
         elif kind == "induce":
             listed = before["among"].tolist()
             found = int(after["counts"].sum())

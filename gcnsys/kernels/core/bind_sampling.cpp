@@ -257,6 +257,29 @@ std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& amo
     return total;
 }
 
+// The column of one entry of each listed row, or -1 where the row has none: `unit` in [0, 1) says which.
+void step(const Pattern& pattern, const Array& nodes, const Array& unit, const Array& columns, int threads) {
+    pattern.with_indices([&](auto indices) {
+        const std::int64_t rows = length(nodes), universe = pattern.rows();
+        const std::int64_t* ids = vector<std::int64_t>(nodes, rows, "nodes");
+        const double* which = vector<double>(unit, rows, "unit");
+        std::int64_t* out = vector<std::int64_t>(columns, rows, "columns");
+        const std::int64_t* first = pattern.offsets();
+        bool fits = true;
+        {
+            nb::gil_scoped_release unlocked;
+#pragma omp parallel for schedule(static) reduction(&& : fits) num_threads(threads < 1 ? 1 : threads)
+            for (std::int64_t i = 0; i < rows; ++i) {
+                const bool known = ids[i] >= 0 && ids[i] < universe && which[i] >= 0 && which[i] < 1;
+                fits = fits && known;
+                const std::int64_t begin = known ? first[ids[i]] : 0, count = known ? first[ids[i] + 1] - begin : 0;
+                out[i] = count ? std::int64_t(indices[begin + std::int64_t(which[i] * double(count))]) : -1;
+            }
+        }
+        if (!fits) refuse("a node is outside 0.." + std::to_string(universe - 1) + ", or a number outside [0, 1)");
+    });
+}
+
 }  // namespace
 
 void bind_sampling(nb::module_& m, nb::class_<Pattern>& pattern) {
@@ -271,6 +294,7 @@ void bind_sampling(nb::module_& m, nb::class_<Pattern>& pattern) {
                 nb::arg("edges").none(), nb::arg("threads") = 1);
     pattern.def("induce", &induce, nb::arg("nodes"), nb::arg("among"), nb::arg("starts"), nb::arg("counts"),
                 nb::arg("columns"), nb::arg("edges").none(), nb::arg("threads") = 1);
+    pattern.def("step", &step, nb::arg("nodes"), nb::arg("unit"), nb::arg("columns"), nb::arg("threads") = 1);
     m.def("renumber", &renumber, nb::arg("nodes"), nb::arg("columns"), nb::arg("universe"), nb::arg("local"),
           nb::arg("fresh"));
 }
