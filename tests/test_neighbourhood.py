@@ -1,10 +1,10 @@
 """Neighbours that lie on other ranks: the same answers as from the whole graph, whoever asks."""
 
 from collections import Counter
-from functools import partial
 
 import pytest
 import torch
+from scipy.stats import norm
 from small import NUM_NODES, assigned, small
 from test_sampling import chi_square
 
@@ -142,4 +142,60 @@ def test_samplers_work_over_ranks(name):
             assert torch.allclose(mine, rows[ids[seeds]])
         assert bool(mine.isfinite().all())
 
-    over_ranks("undirected", 3, partial(body))
+    over_ranks("undirected", 3, body)
+
+
+def times_drawn(graph, ids, name, seeds, draws, run, **standard):
+    """How many of ``draws`` samples each edge was in, by global ids."""
+    settings = {"layers": 1, "fanouts": (2,), "budget": 8, "walk": 2, "walks": 3, **standard}
+    sampler, counts = samplers.get(name)(graph, Standard(**settings)), Counter()
+    for step in range(draws):
+        moment = Moment(run, step)
+        block = sampler.sample(seeds if sampler.covers else sampler.roots(moment), moment).blocks[0]
+        edges, nodes = block.edges(), ids[block.input_ids]
+        counts.update(
+            set(zip(nodes[edges.sources].tolist(), nodes[edges.destinations].tolist(), strict=True))
+        )
+    return counts
+
+
+def furthest_apart(first, second, draws):
+    """The largest z-score between two sets of counts, and the one that chance exceeds in one of 1000 sets."""
+    edges = list(first | second)
+    one, two = (torch.tensor([counts[edge] for edge in edges]).double() / draws for counts in (first, second))
+    share = (one + two) / 2
+    z = (one - two).abs() / (2 * share * (1 - share) / draws).sqrt().clamp(min=1e-12)
+    return float(z.max()), float(norm.isf(0.5e-3 / len(edges)))
+
+
+DRAWING = [
+    "neighbour",
+    "labor",
+    "ladies",
+    "fastgcn",
+    "shadow",
+    "pinsage",
+    "saint-node",
+    "saint-edge",
+    "saint-walk",
+]
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_a_sample_over_two_ranks_is_as_likely_as_on_one(name, request):
+    draws = 2000 if request.config.getoption("--all") else 300
+    graph, nodes = small("directed").dataset.graph, torch.arange(2, NUM_NODES, 5)
+
+    def body(comm, found, ids):
+        seeds = torch.nonzero(torch.isin(ids, nodes)).flatten()
+        return times_drawn(found, ids, name, seeds, draws, comm.rank + 1)
+
+    alone = times_drawn(WholeGraph(graph), torch.arange(NUM_NODES), name, nodes, draws, 0)
+    for counts in over_ranks("directed", 2, body):
+        furthest, limit = furthest_apart(alone, counts, draws)
+        assert furthest < limit
+    other = times_drawn(
+        WholeGraph(graph), torch.arange(NUM_NODES), name, nodes, draws, 0, fanouts=(5,), budget=24
+    )
+    furthest, limit = furthest_apart(alone, other, draws)
+    assert furthest > limit

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chi2
 
 from gcnsys.errors import InputError
-from gcnsys.graph import Graph
+from gcnsys.graph import CSR, Graph
 from gcnsys.kernels import LocalBlock
 from gcnsys.kernels import neighbours as kernels
 from gcnsys.kernels.backend import core
@@ -122,6 +122,20 @@ def test_the_core_and_torch_draw_the_same_with_any_number_of_threads(nodes, edge
                 if getattr(exact, part) is not None:
                     assert torch.allclose(getattr(found, part), getattr(exact, part), rtol=1e-12, atol=0)
     torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(core() is None, reason="the native core was not built, or is switched off")
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 48, 49, 1024, 1500])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_rows_of_any_length_are_drawn_alike(count, repeated):
+    lengths = [0, 5, 60, 1023, 1024, 1025, 4000] * 5
+    indptr = torch.tensor([0, *lengths]).cumsum(0)
+    csr = CSR(indptr, torch.arange(int(indptr[-1]), dtype=torch.int32), int(indptr[-1]))
+    nodes, key = torch.arange(len(lengths)).flip(0), DropoutKey(3, 1, 4)
+    native, plain = (side.uniform(nodes, count, key, repeated=repeated) for side in sides(csr))
+    assert torch.equal(native.indptr, plain.indptr)
+    assert torch.equal(native.edges, plain.edges)
+    assert torch.equal(native.columns, plain.edges.to(torch.int32))
 
 
 @pytest.mark.parametrize(("nodes", "edges"), [(50, 400), (9, 6), (7, 0)])

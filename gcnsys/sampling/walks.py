@@ -26,15 +26,16 @@ class PinSageSampler(Layered):
     follows_edges = False
 
     def hop(self, frontier: Tensor, layer: int, moment: Moment) -> Found:
-        visited = self._visited(frontier, layer, moment)
-        rows, others, times = self._most(visited, self.standard.fanouts[layer])
+        numbers = moment.generator(layer)
+        visited = self._visited(frontier, numbers)
+        rows, others, times = self._most(visited, self.standard.fanouts[layer], numbers)
         indptr = offsets(torch.bincount(rows, minlength=frontier.numel()))
         csr = CSR(indptr, others, self.graph.num_nodes, times.to(torch.float32))
         return Found(csr, csr.row_sums())
 
-    def _visited(self, frontier: Tensor, layer: int, moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
+    def _visited(self, frontier: Tensor, numbers: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Which node of the frontier a walk began at, whom it visited, and how often, by node."""
-        numbers, restart = moment.generator(layer), self.standard.restart
+        restart = self.standard.restart
         origin = torch.arange(frontier.numel()).repeat_interleave(self.standard.walks)
         unit = torch.rand(origin.numel(), generator=numbers, dtype=torch.float64)
         there, visits = frontier[origin], []
@@ -55,13 +56,16 @@ class PinSageSampler(Layered):
         kept = others != frontier[rows]
         return rows[kept], others[kept], times[kept]
 
-    def _most(self, visited: tuple[Tensor, Tensor, Tensor], fanout: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The visits that count: of each node those to its ``fanout`` most visited ones."""
+    def _most(
+        self, visited: tuple[Tensor, Tensor, Tensor], fanout: int, numbers: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each node the visits to its ``fanout`` most visited ones; chance breaks ties."""
         rows, others, times = visited
         if fanout == -1:
             return visited
         most = int(times.max()) if times.numel() else 0
-        order = (rows * (most + 1) + (most - times)).argsort(stable=True)
+        chance = torch.rand(rows.numel(), generator=numbers, dtype=torch.float64)
+        order = (rows * (most + 1) + (most - times) + chance).argsort()
         counts = torch.bincount(rows, minlength=1)
         first = counts.cumsum(0) - counts
         rank = torch.empty_like(order)

@@ -200,7 +200,7 @@ def attention(core, rng):
 def sampling(core, rng):
     """A pattern, and one of the draws among the entries of some of its rows."""
     rows, cols = int(rng.integers(1, 30)), int(rng.integers(1, 40))
-    degree = rng.integers(0, 60, rows)
+    degree = rng.integers(0, rng.choice([60, 60, 1500]), rows)
     index, count, total = rng.choice([np.int32, np.int64]), int(rng.integers(0, 70)), int(degree.sum())
     nodes = rng.permutation(rows)[: int(rng.integers(0, rows + 1))]
     kind = str(rng.choice(["uniform", "repeated", "weighted", "poisson", "induce", "step", "renumber"]))
