@@ -111,5 +111,6 @@ NB_MODULE(_core, m) {
     bind_attention(pattern);
     bind_rows(m);
     bind_sampling(m, pattern);
+    bind_islands(pattern);
     m.def("keep_freed_memory", &keep_freed_memory);
 }

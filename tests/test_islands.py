@@ -1,0 +1,216 @@
+"""Islands between hubs: what the published rounds give, for any numbering, and after a change."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gcnsys.kernels.islands as kernel
+from gcnsys.datasets import load
+from gcnsys.errors import InputError
+from gcnsys.graph import CSR, Graph
+from gcnsys.islands import Islands, Rounds, locate, windows
+from gcnsys.islands.plan import check as check_plan
+from gcnsys.islands.plan import looped
+
+
+def graph_of(num_nodes, pairs):
+    ends = torch.tensor(sorted(pairs), dtype=torch.int64).reshape(-1, 2).T
+    return Graph.from_edge_index(ends, num_nodes=num_nodes)
+
+
+@st.composite
+def graphs(draw):
+    """Directed, with self-loops, hubs and lone nodes."""
+    count = draw(st.integers(1, 24))
+    node = st.integers(0, count - 1)
+    hub = draw(node)
+    pairs = draw(st.sets(st.tuples(node, st.one_of(node, st.just(hub))), max_size=60))
+    return graph_of(count, pairs)
+
+
+ROUNDS = st.builds(
+    Rounds,
+    cap=st.integers(1, 12),
+    decay=st.sampled_from([0.0, 0.5, 0.9]),
+    first=st.one_of(st.none(), st.integers(1, 8)),
+)
+
+
+def by_hand(graph, rounds):
+    """Round by round, one breadth-first search after the other."""
+    neighbours = [set() for _ in range(graph.num_nodes)]
+    for source, end in graph.edge_index().T.tolist():
+        if source != end:
+            neighbours[source].add(end)
+            neighbours[end].add(source)
+    degree = [len(each) for each in neighbours]
+    left, hubs, islands = set(range(graph.num_nodes)), set(), set()
+    for threshold in [max(degree) + 1, *rounds.thresholds(max(degree))]:
+        hubs |= {node for node in left if degree[node] >= threshold}
+        left -= hubs
+        seen = set()
+        for start in sorted(left):
+            if start in seen:
+                continue
+            island, query = [start], 0
+            seen.add(start)
+            while query < len(island):
+                fresh = sorted(neighbours[island[query]] - hubs - seen)
+                seen.update(fresh)
+                island += fresh
+                query += 1
+            if len(island) <= rounds.cap:
+                islands.add(frozenset(island))
+        left -= set().union(*islands)
+    assert not left
+    return hubs, islands
+
+
+def sets_of(found):
+    islands = [torch.nonzero(found.island_of == number).flatten() for number in range(found.num_islands)]
+    return set(found.hubs.tolist()), {frozenset(island.tolist()) for island in islands}
+
+
+def check(found, rounds):
+    """Islands and hubs part the nodes; no edge joins two islands; none is too large or in two pieces."""
+    first, then = found.island_of[found.graph.edge_index().long()]
+    assert bool(((first == then) | (first < 0) | (then < 0)).all())
+    assert bool((found.sizes >= 1).all())
+    assert bool((found.sizes <= rounds.cap).all())
+    assert int(found.sizes.sum()) + found.hubs.numel() == found.graph.num_nodes
+    inside, beside = first == then, (first < 0) != (then < 0)
+    covered = int((inside & (first >= 0)).sum()) + int(beside.sum()) + found.inter_hub_edges
+    assert covered == found.graph.num_edges
+    layout = found.layout()
+    assert layout.group_ptr.diff().tolist() == [found.hubs.numel(), *found.sizes.tolist()]
+
+
+@given(graphs(), ROUNDS)
+def test_islands_are_those_of_the_published_rounds(graph, rounds):
+    found = locate(graph, rounds)
+    assert sets_of(found) == by_hand(graph, rounds)
+    check(found, rounds)
+
+
+@given(graphs(), ROUNDS)
+def test_torch_finds_the_same_islands(graph, rounds):
+    native = locate(graph, rounds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "core", lambda: None)
+        assert torch.equal(locate(graph, rounds).island_of, native.island_of)
+
+
+@given(graphs(), ROUNDS, st.randoms(use_true_random=False))
+def test_islands_do_not_depend_on_numbers(graph, rounds, random):
+    order = torch.tensor(random.sample(range(graph.num_nodes), graph.num_nodes))
+    hubs, islands = sets_of(locate(graph.induced(order), rounds))
+    back = order.tolist()
+    renamed = {back[node] for node in hubs}, {frozenset(back[node] for node in island) for island in islands}
+    assert renamed == sets_of(locate(graph, rounds))
+
+
+@given(graphs(), ROUNDS, st.data())
+def test_a_changed_graph_keeps_its_islands_apart(graph, rounds, data):
+    node = st.integers(0, graph.num_nodes - 1)
+    pairs = set(map(tuple, graph.edge_index().T.tolist()))
+    gone = data.draw(st.sets(st.sampled_from(sorted(pairs)), max_size=5)) if pairs else set()
+    changed = graph_of(graph.num_nodes, pairs - gone | data.draw(st.sets(st.tuples(node, node), max_size=5)))
+    before = locate(graph, rounds)
+    after = before.updated(changed, rounds)
+    check(after, rounds)
+    assert set(before.hubs.tolist()) <= set(after.hubs.tolist())
+    for island in sets_of(after)[1]:
+        assert all(sets_connected(after.graph, island))
+    assert torch.equal(before.updated(graph, rounds).island_of, before.island_of)
+
+
+def sets_connected(graph, island):
+    """Of each member whether the first one reaches it."""
+    first, *_ = island
+    reached, edges = {first}, graph.edge_index().T.tolist()
+    for _ in island:
+        reached |= {end for source, end in edges if source in reached and end in island}
+    return [node in reached for node in island]
+
+
+def test_numbers_of_64_bits_do():
+    graph = graph_of(6, {(0, 1), (1, 2), (3, 4)})
+    csr = graph.adjacency
+    wide = Graph(CSR(csr.indptr, csr.indices.long(), csr.num_cols), False)
+    assert sets_of(locate(wide)) == sets_of(locate(graph))
+
+
+def test_nothing_at_all_has_no_islands():
+    found = locate(graph_of(0, set()))
+    assert found.num_islands == 0
+    assert found.summary()["largest_island"] == 0
+    assert locate(graph_of(3, set())).num_islands == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"cap": 0}, "cap must be at least 1 node, got 0"),
+        ({"decay": 1.0}, r"decay must be in \[0, 1\), got 1.0"),
+        ({"first": 0}, "first threshold must be at least 1, got 0"),
+    ],
+)
+def test_rounds_are_checked(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Rounds(**settings)
+
+
+def test_a_change_keeps_the_nodes():
+    with pytest.raises(InputError, match="islands of 3 nodes got a graph of 4"):
+        locate(graph_of(3, {(0, 1)})).updated(graph_of(4, set()), Rounds())
+
+
+@given(graphs(), ROUNDS, st.integers(2, 5))
+def test_windows_stand_for_the_graph_and_never_lose(graph, rounds, k):
+    found = locate(graph, rounds)
+    before = looped(found.graph).num_edges
+    for plan in (windows.published(found, k), windows.exact(found, k)):
+        assert operations(plan) == check_plan(plan, found.graph).count(before).after
+    assert windows.exact(found, k).count(before).after <= before
+
+
+def operations(plan):
+    """Accumulations, entry by entry."""
+    terms = [len(set(row)) for row in rows_of(plan.rows)]
+    sums = [len(set(row)) for level in plan.levels for row in rows_of(level)]
+    return sum(terms) + sum(size - 1 for size in sums)
+
+
+def rows_of(csr):
+    bounds = csr.indptr.tolist()
+    return [csr.indices[low:high].tolist() for low, high in pairwise(bounds)]
+
+
+def test_the_sum_of_twins_is_made_once():
+    graph = graph_of(7, {(twin, hub) for twin in (0, 1) for hub in range(2, 7)} | {(0, 1)})
+    found = Islands(locate(graph).graph, torch.tensor([0, 0, -1, -1, -1, -1, -1]))
+    plan = check_plan(windows.exact(found), found.graph)
+    assert rows_of(plan.levels[0]) == [[0, 1], [2, 3], [4, 5]]
+    # All seven rows hold both twins, two hold each pair of hubs; a sum takes one operation to make.
+    assert looped(found.graph).num_edges - plan.count(0).after == (7 - 1) + (2 - 1) + (2 - 1)
+
+
+def test_a_plan_that_is_wrong_is_refused():
+    found = locate(graph_of(4, {(0, 1), (1, 2), (2, 3)}))
+    plan = windows.exact(found)
+    other = locate(graph_of(4, {(0, 1), (1, 2)}))
+    with pytest.raises(InputError, match="wrong for row 2 of 4"):
+        check_plan(plan, other.graph)
+    with pytest.raises(InputError, match="at least 2 nodes, got 1"):
+        windows.exact(found, 1)
+
+
+@pytest.mark.parametrize(("name", "least"), [("cora", 0.09), ("citeseer", 0.08), ("dblp_full", 0.0)])
+def test_windows_on_real_graphs(data_folder, name, least):
+    found = locate(load(f"npz:{data_folder / name}.npz").graph)
+    check(found, Rounds())
+    plan = check_plan(windows.exact(found), found.graph)
+    assert plan.count(looped(found.graph).num_edges).pruned >= least
