@@ -14,6 +14,9 @@ from gcnsys.graph import CSR, Graph
 from gcnsys.islands import Islands, Rounds, locate, windows
 from gcnsys.islands.plan import check as check_plan
 from gcnsys.islands.plan import looped
+from gcnsys.islands.share import shared_sums
+from gcnsys.kernels import sharing
+from gcnsys.kernels.sharing import shared
 
 
 def graph_of(num_nodes, pairs):
@@ -214,3 +217,48 @@ def test_windows_on_real_graphs(data_folder, name, least):
     check(found, Rounds())
     plan = check_plan(windows.exact(found), found.graph)
     assert plan.count(looped(found.graph).num_edges).pruned >= least
+
+
+@given(graphs(), st.integers(2, 4), st.integers(2, 9))
+def test_shared_sums_stand_for_the_graph_and_never_lose(graph, least, reach):
+    graph = locate(graph).graph
+    plan = check_plan(shared_sums(graph, least=least, reach=reach), graph)
+    before = looped(graph).num_edges
+    assert operations(plan) == plan.count(before).after <= before
+    reads = torch.zeros(plan.rows.num_cols, dtype=torch.int64)
+    for part in (*plan.levels, plan.rows):
+        reads += torch.bincount(part.indices.long(), minlength=reads.numel())
+    assert bool((reads[graph.num_nodes :] >= 2).all()), "a sum that one reads is not shared"
+
+
+@given(graphs(), st.integers(2, 4), st.integers(2, 9), st.sampled_from([0.0, 0.5, 0.9]))
+def test_torch_shares_the_same_sums(graph, least, reach, decay):
+    csr = looped(locate(graph).graph)
+    sums, rows = shared(csr, least=least, reach=reach, decay=decay)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharing, "core", lambda: None)
+        other_sums, other_rows = shared(csr, least=least, reach=reach, decay=decay)
+    assert torch.equal(sums, other_sums)
+    assert torch.equal(rows.indptr, other_rows.indptr)
+    assert torch.equal(rows.indices, other_rows.indices)
+
+
+@pytest.mark.parametrize("settings", [{"least": 1}, {"reach": 1}])
+def test_sharing_takes_two(settings):
+    with pytest.raises(InputError, match="at least 2 rows"):
+        shared_sums(graph_of(2, {(0, 1), (1, 0)}), **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("cora", 0.25), ("citeseer", 0.24), ("dblp_full", 0.27), ("coauthor_cs", 0.37),
+        pytest.param("facebook_pages", 0.46, marks=pytest.mark.full),
+        pytest.param("amazon_photo", 0.5, marks=pytest.mark.full),
+        pytest.param("tolokers", 0.5, marks=pytest.mark.full),
+    ],
+)  # fmt: skip
+def test_sums_shared_on_real_graphs(data_folder, name, least):
+    graph = locate(load(f"npz:{data_folder / name}.npz").graph).graph
+    plan = check_plan(shared_sums(graph), graph)
+    assert plan.count(looped(graph).num_edges).pruned >= least

@@ -75,8 +75,8 @@ class ReusePlan:
 
 
 def looped(graph: Graph) -> CSR:
-    """A + I of a symmetric graph without self-loops, ``[N, N]``."""
-    return graph.adjacency.looped()
+    """A + I of a symmetric graph without self-loops, ``[N, N]``; columns of a row ascend."""
+    return graph.with_self_loops().adjacency
 
 
 def check(plan: ReusePlan, graph: Graph) -> ReusePlan:

@@ -112,5 +112,6 @@ NB_MODULE(_core, m) {
     bind_rows(m);
     bind_sampling(m, pattern);
     bind_islands(pattern);
+    bind_sharing(m);
     m.def("keep_freed_memory", &keep_freed_memory);
 }

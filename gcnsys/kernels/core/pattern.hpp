@@ -103,5 +103,6 @@ private:
 void bind_attention(nb::class_<Pattern>& pattern);
 void bind_sampling(nb::module_& m, nb::class_<Pattern>& pattern);
 void bind_islands(nb::class_<Pattern>& pattern);
+void bind_sharing(nb::module_& m);
 
 }  // namespace gcnsys
