@@ -1,6 +1,6 @@
 """Rows in bfloat16 against single precision: accuracy on real graphs, seconds an epoch on a large one.
 
-python -m experiments.precision.run accuracy [--seeds 5] [--out FILE]
+python -m experiments.precision.run accuracy [npz:reddit60k.npz] [--seeds 5] [--out FILE]
 python -m experiments.precision.run epoch npz:reddit60k.npz [--rounds 5] [--threads 1] [--out FILE]
 """
 
@@ -18,31 +18,40 @@ from experiments.accuracy import ours
 from experiments.machine import report
 from gcnsys.datasets import load
 
+ACCURACY, METHODS = (runfile.ROOT / "experiments" / name for name in ("accuracy", "methods"))
 RUNS = (
     "cora", "citeseer", "amazon_photo_gcn", "amazon_photo_sage", "coauthor_cs_gcn", "coauthor_cs_sage",
     "facebook_pages_gcn", "facebook_pages_sage",
 )  # fmt: skip
 """Run files of ``experiments/accuracy``."""
 
+OTHERS = ("dblp_full", "tolokers", "blogcatalog_attr")
+"""Graphs of the data folder without one of their own: they take that of ``amazon_photo``."""
+
 PRECISIONS = ("full", "bf16")
 
 
-def accuracies(seeds: int) -> list[dict[str, Any]]:
-    """Test accuracy at the best validation, both ways, on the same splits."""
+def accuracies(seeds: int, large: str | None) -> list[dict[str, Any]]:
+    """Test accuracy at the best validation, both ways, on the same splits; ``large`` is ``reddit60k``'s SPEC."""
+    plan: dict[str, tuple[Path, dict[str, str]]] = {name: (ACCURACY / f"{name}.toml", {}) for name in RUNS}
+    plan |= {name: (ACCURACY / "amazon_photo_sage.toml", {"data": f"npz:{name}.npz"}) for name in OTHERS}
+    if large is not None:
+        plan["reddit60k"] = METHODS / "reddit60k.toml", {"data": large}
     rows = []
-    for name in RUNS:
+    for name, (path, changes) in plan.items():
         found: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         for seed in range(seeds):
             for precision in PRECISIONS:
                 config = runfile.read(
-                    runfile.ROOT / "experiments" / "accuracy" / f"{name}.toml", runfile.data_folder(),
-                    seed=seed, split_seed=seed, precision=precision,
-                )  # fmt: skip
+                    path, runfile.data_folder(), seed=seed, split_seed=seed, precision=precision, **changes
+                )
                 dataset = load(config.data, split=config.data_split(), normalization=config.normalize)
                 found[precision].append(ours.train(dataset, config).test_acc())
         means = {precision: fmean(values) for precision, values in found.items()}
         points = 100 * (means["bf16"] - means["full"])
-        print(f"{name:20} full {means['full']:.4f}  bf16 {means['bf16']:.4f}  {points:+.2f} points")
+        print(
+            f"{name:20} full {means['full']:.4f}  bf16 {means['bf16']:.4f}  {points:+.2f} points", flush=True
+        )
         rows.append({"run": name, "test_acc": found, "points": points})
     return rows
 
@@ -72,14 +81,14 @@ def main() -> None:
     """Measure one of the two and print."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("what", choices=["accuracy", "epoch"])
-    cli.add_argument("graph", nargs="?", help="SPEC of a dataset, for epoch")
+    cli.add_argument("graph", nargs="?", help="SPEC of reddit60k; epoch needs it")
     cli.add_argument("--seeds", type=int, default=5)
     cli.add_argument("--rounds", type=int, default=5)
     cli.add_argument("--threads", type=int, default=1)
     cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     if options.what == "accuracy":
-        rows = accuracies(options.seeds)
+        rows = accuracies(options.seeds, options.graph)
         report({"seeds": options.seeds, "runs": rows}, options.out, show=False)
     elif options.graph is None:
         cli.error("epoch needs a graph, such as npz:reddit60k.npz")

@@ -281,6 +281,60 @@ def sampling(core, rng):
     return arrays, call, check
 
 
+def islands(core, rng):
+    """A symmetric pattern, and connected sets of its nodes that a cap keeps small."""
+    count, levels, cap = int(rng.integers(1, 40)), int(rng.integers(1, 6)), int(rng.integers(1, 12))
+    there = rng.random((count, count)) < rng.random() * 0.3
+    rows, cols = np.nonzero(there | there.T)
+    arrays = {
+        "indptr": np.concatenate([[0], np.bincount(rows, minlength=count).cumsum()]),
+        "indices": cols.astype(rng.choice([np.int32, np.int64])),
+        "level": rng.integers(0, levels, count).astype(np.int32), "label": np.zeros(count, np.int64),
+    }  # fmt: skip
+
+    def call(a):
+        core.Pattern(a["indptr"], a["indices"], count).islands(a["level"], levels, cap, a["label"])
+
+    def check(before, after):
+        label = after["label"]
+        apart = (label[rows] != label[cols]) & (label[rows] >= 0) & (label[cols] >= 0)
+        assert not apart.any()
+        assert np.bincount(label + 1)[1:].max(initial=0) <= cap
+
+    return arrays, call, check
+
+
+def sharing(core, rng):
+    """Rows with ascending columns, and sums that they share."""
+    rows, cols = int(rng.integers(1, 30)), int(rng.integers(1, 30))
+    row, col = np.nonzero(rng.random((rows, cols)) < rng.random())
+    reach, least = int(rng.integers(2, 12)), int(rng.integers(2, 5))
+    arrays = {
+        "indptr": np.concatenate([[0], np.bincount(row, minlength=rows).cumsum()]),
+        "indices": col.astype(rng.choice([np.int32, np.int64])),
+    }
+    found = {}
+
+    def call(a):
+        made = core.Sharing(core.Pattern(a["indptr"], a["indices"], cols), reach, least, rng.random())
+        sums, items = np.zeros(2 * made.num_sums, np.int64), np.zeros(made.num_terms, np.int64)
+        ends = np.zeros(len(a["indptr"]), np.int64)
+        made.write(sums, ends, items)
+        found.update(sums=sums.reshape(-1, 2), ends=ends, items=items)
+
+    def check(before, after):
+        terms = list(np.eye(cols, dtype=int))
+        for one, other in found["sums"]:
+            terms.append(terms[one] + terms[other])
+        for number in range(rows):
+            items = found["items"][found["ends"][number] : found["ends"][number + 1]]
+            whole = sum((terms[item] for item in items), np.zeros(cols, int))
+            np.testing.assert_array_equal(np.flatnonzero(whole), col[row == number])
+            assert whole.max(initial=0) <= 1
+
+    return arrays, call, check
+
+
 def spoilt(array, rng):
     """An array with one thing about it changed."""
     types = [np.int8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64, bool]
@@ -307,7 +361,7 @@ def spoilt(array, rng):
 
 
 OPTIONAL = {"rows", "weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean", "edges"}
-KINDS = [product, dropout, entry_dropout, activation, quantize, attention, sampling]
+KINDS = [product, dropout, entry_dropout, activation, quantize, attention, sampling, islands, sharing]
 
 
 def main():
