@@ -32,7 +32,10 @@ PRECISIONS = ("full", "bf16")
 
 
 def accuracies(seeds: int, large: str | None) -> list[dict[str, Any]]:
-    """Test accuracy at the best validation, both ways, on the same splits; ``large`` is ``reddit60k``'s SPEC."""
+    """Test accuracy at the best validation, both ways, on the same splits.
+
+    ``large`` is the SPEC of ``reddit60k``.
+    """
     plan: dict[str, tuple[Path, dict[str, str]]] = {name: (ACCURACY / f"{name}.toml", {}) for name in RUNS}
     plan |= {name: (ACCURACY / "amazon_photo_sage.toml", {"data": f"npz:{name}.npz"}) for name in OTHERS}
     if large is not None:
