@@ -7,15 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gcnsys.islands.matrix as shared_matrix
 import gcnsys.kernels.islands as kernel
 from gcnsys.datasets import load
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
 from gcnsys.islands import Islands, Rounds, locate, windows
+from gcnsys.islands.matrix import SharedMatrix, shared_block
 from gcnsys.islands.plan import check as check_plan
 from gcnsys.islands.plan import looped
 from gcnsys.islands.share import shared_sums
-from gcnsys.kernels import sharing
+from gcnsys.kernels import LocalBlock, sharing
 from gcnsys.kernels.sharing import shared
 
 
@@ -176,7 +178,7 @@ def test_windows_stand_for_the_graph_and_never_lose(graph, rounds, k):
     found = locate(graph, rounds)
     before = looped(found.graph).num_edges
     for plan in (windows.published(found, k), windows.exact(found, k)):
-        assert operations(plan) == check_plan(plan, found.graph).count(before).after
+        assert operations(plan) == check_plan(plan, looped(found.graph)).count(before).after
     assert windows.exact(found, k).count(before).after <= before
 
 
@@ -195,7 +197,7 @@ def rows_of(csr):
 def test_the_sum_of_twins_is_made_once():
     graph = graph_of(7, {(twin, hub) for twin in (0, 1) for hub in range(2, 7)} | {(0, 1)})
     found = Islands(locate(graph).graph, torch.tensor([0, 0, -1, -1, -1, -1, -1]))
-    plan = check_plan(windows.exact(found), found.graph)
+    plan = check_plan(windows.exact(found), looped(found.graph))
     assert rows_of(plan.levels[0]) == [[0, 1], [2, 3], [4, 5]]
     # All seven rows hold both twins, two hold each pair of hubs; a sum takes one operation to make.
     assert looped(found.graph).num_edges - plan.count(0).after == (7 - 1) + (2 - 1) + (2 - 1)
@@ -206,7 +208,7 @@ def test_a_plan_that_is_wrong_is_refused():
     plan = windows.exact(found)
     other = locate(graph_of(4, {(0, 1), (1, 2)}))
     with pytest.raises(InputError, match="wrong for row 2 of 4"):
-        check_plan(plan, other.graph)
+        check_plan(plan, looped(other.graph))
     with pytest.raises(InputError, match="at least 2 nodes, got 1"):
         windows.exact(found, 1)
 
@@ -215,16 +217,15 @@ def test_a_plan_that_is_wrong_is_refused():
 def test_windows_on_real_graphs(data_folder, name, least):
     found = locate(load(f"npz:{data_folder / name}.npz").graph)
     check(found, Rounds())
-    plan = check_plan(windows.exact(found), found.graph)
+    plan = check_plan(windows.exact(found), looped(found.graph))
     assert plan.count(looped(found.graph).num_edges).pruned >= least
 
 
 @given(graphs(), st.integers(2, 4), st.integers(2, 9))
 def test_shared_sums_stand_for_the_graph_and_never_lose(graph, least, reach):
-    graph = locate(graph).graph
-    plan = check_plan(shared_sums(graph, least=least, reach=reach), graph)
-    before = looped(graph).num_edges
-    assert operations(plan) == plan.count(before).after <= before
+    csr = looped(locate(graph).graph)
+    plan = check_plan(shared_sums(csr, least=least, reach=reach), csr)
+    assert operations(plan) == plan.count(csr.num_edges).after <= csr.num_edges
     reads = torch.zeros(plan.rows.num_cols, dtype=torch.int64)
     for part in (*plan.levels, plan.rows):
         reads += torch.bincount(part.indices.long(), minlength=reads.numel())
@@ -246,7 +247,7 @@ def test_torch_shares_the_same_sums(graph, least, reach, decay):
 @pytest.mark.parametrize("settings", [{"least": 1}, {"reach": 1}])
 def test_sharing_takes_two(settings):
     with pytest.raises(InputError, match="at least 2 rows"):
-        shared_sums(graph_of(2, {(0, 1), (1, 0)}), **settings)
+        shared_sums(graph_of(2, {(0, 1), (1, 0)}).adjacency, **settings)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,68 @@ def test_sharing_takes_two(settings):
     ],
 )  # fmt: skip
 def test_sums_shared_on_real_graphs(data_folder, name, least):
-    graph = locate(load(f"npz:{data_folder / name}.npz").graph).graph
-    plan = check_plan(shared_sums(graph), graph)
-    assert plan.count(looped(graph).num_edges).pruned >= least
+    csr = looped(locate(load(f"npz:{data_folder / name}.npz").graph).graph)
+    plan = check_plan(shared_sums(csr), csr)
+    assert plan.count(csr.num_edges).pruned >= least
+
+
+@given(graphs(), st.integers(1, 70), st.sampled_from([torch.float32, torch.float64]), st.booleans())
+def test_products_by_shared_sums_are_products(graph, width, dtype, by_windows):
+    found = locate(graph)
+    csr = looped(found.graph)
+    plan = windows.exact(found) if by_windows else shared_sums(csr)
+    matrix = SharedMatrix(csr, plan)
+    numbers = torch.Generator().manual_seed(width)
+    x, start = torch.randn(2, graph.num_nodes, width, dtype=dtype, generator=numbers)
+    scales = torch.rand(2, graph.num_nodes, dtype=torch.float64, generator=numbers)
+    dense = torch.from_numpy(csr.to_scipy().toarray()).double() * scales[0][:, None] * scales[1]
+    exact, near = dense @ x.double(), 1e-4 if dtype == torch.float32 else 1e-12
+    settings = {"row_scale": scales[0], "column_scale": scales[1]}
+    for tile in (4, 16, 32, 64):
+        made = matrix.shared_times(x, tile=tile, **settings)
+        assert torch.allclose(made.double(), exact, rtol=near, atol=near)
+        added = matrix.shared_times(x, start.clone(), tile=tile, **settings)
+        assert torch.allclose(added.double(), exact + start.double(), rtol=near, atol=near)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared_matrix, "native_for", lambda *_: None)
+        assert torch.allclose(matrix.shared_times(x, **settings).double(), exact, rtol=near, atol=near)
+    assert torch.allclose(matrix.times(x, **settings).double(), exact, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("aggregation", ["sum", "mean", "gcn"])
+def test_a_block_shares_sums_forward_and_backward(aggregation, monkeypatch):
+    pairs = torch.randint(40, (2, 900), generator=torch.Generator().manual_seed(1))
+    graph = Graph.from_edge_index(pairs, num_nodes=40).symmetrized()
+    block = shared_block(graph, shared_sums(graph.adjacency))
+    monkeypatch.setattr(block.matrix, "_tile", lambda x: 8)
+    exact = LocalBlock.from_graph(graph)
+    x = torch.randn(40, 33, dtype=torch.float64, requires_grad=True)
+    other = x.detach().clone().requires_grad_()
+    found, expected = getattr(block, aggregation)(x), getattr(exact, aggregation)(other)
+    assert torch.allclose(found, expected, rtol=1e-12)
+    grad = torch.randn_like(found)
+    found.backward(grad)
+    expected.backward(grad)
+    assert torch.allclose(x.grad, other.grad, rtol=1e-12)
+
+
+def test_sums_are_shared_where_that_is_faster(monkeypatch):
+    graph = Graph.from_edge_index(torch.randint(40, (2, 900)), num_nodes=40).symmetrized()
+    matrix = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency))
+    seconds = iter([2.0, 3.0, 1.0, 4.0, 1.0, 3.0, 2.0, 4.0])
+    monkeypatch.setattr(shared_matrix, "_best", lambda run: next(seconds))
+    monkeypatch.setattr(matrix, "_fits", lambda x: True)
+    assert [matrix._tile(torch.ones(40, width)) for width in (32, 64, 32)] == [32, 0, 32]
+    assert list(matrix.seconds.values()) == [(2.0, 1.0), (1.0, 2.0)]
+
+
+def test_sums_are_not_shared_where_edges_differ():
+    graph = graph_of(3, {(0, 1), (1, 0)})
+    plan = shared_sums(graph.adjacency)
+    weighted = CSR(graph.adjacency.indptr, graph.adjacency.indices, 3, torch.ones(2))
+    with pytest.raises(InputError, match="edges without weights"):
+        SharedMatrix(weighted, plan)
+    with pytest.raises(InputError, match="a plan for 3 nodes cannot be used for 4"):
+        SharedMatrix(graph_of(4, set()).adjacency, plan)
+    with pytest.raises(InputError, match="make the graph symmetric first"):
+        shared_block(graph_of(3, {(0, 1)}), plan)

@@ -42,7 +42,7 @@ class Count:
 
 @dataclass(frozen=True, eq=False)
 class ReusePlan:
-    """Rows of A + I as sums of nodes' rows and of sums that they share.
+    """Rows of a matrix of ones, such as A + I, as sums of nodes' rows and of sums that they share.
 
     Attributes:
         levels: shared sums, ``[V_l, N + V_0 + ... + V_(l-1)]`` each, without weights: those of a level are
@@ -79,13 +79,13 @@ def looped(graph: Graph) -> CSR:
     return graph.with_self_loops().adjacency
 
 
-def check(plan: ReusePlan, graph: Graph) -> ReusePlan:
-    """The plan, if it stands for A + I.
+def check(plan: ReusePlan, csr: CSR) -> ReusePlan:
+    """The plan, if it stands for a matrix of ones, such as A + I.
 
     Raises:
         InputError: it stands for something else.
     """
-    wrong = plan.expanded() - _integers(looped(graph))
+    wrong = plan.expanded() - _integers(csr)
     wrong.eliminate_zeros()
     if wrong.nnz:
         row = int(np.flatnonzero(np.diff(wrong.indptr))[0])

@@ -8,18 +8,18 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR, Graph
-from gcnsys.islands.plan import ReusePlan, looped, signed
+from gcnsys.graph import CSR
+from gcnsys.islands.plan import ReusePlan, signed
 from gcnsys.kernels.sharing import shared
 
 Ints = npt.NDArray[np.int64]
 
 
-def shared_sums(graph: Graph, *, least: int = 2, reach: int = 1024) -> ReusePlan:
-    """Rows of A + I with the sums of pairs that most rows have, and of pairs of those, and so on.
+def shared_sums(csr: CSR, *, least: int = 2, reach: int = 1024) -> ReusePlan:
+    """Rows with the sums of pairs that most of them have, and of pairs of those, and so on.
 
     Args:
-        graph: symmetric, without weights and self-loops.
+        csr: ``[N, N]`` without weights, such as A or A + I; columns of a row ascend.
         least: rows that must have a pair. 2 takes the fewest operations; more makes fewer sums, each of which
             is written once and read by more rows, so that fewer bytes move.
         reach: see :func:`gcnsys.kernels.sharing.shared`.
@@ -31,14 +31,14 @@ def shared_sums(graph: Graph, *, least: int = 2, reach: int = 1024) -> ReusePlan
         raise InputError(
             f"a sum is shared by at least 2 rows and found among 2 terms, got {least} and {reach}"
         )
-    sums, rows = shared(looped(graph), reach=reach, least=least)
+    sums, rows = shared(csr, reach=reach, least=least)
     count, width = len(sums), rows.num_cols
     pairs = sp.csr_array(
         (np.ones(2 * count, np.int32), sums.flatten().numpy(), np.arange(0, 2 * count + 1, 2)),
         shape=(count, width),
     )
     terms = sp.csr_array(sp.vstack([pairs, rows.to_scipy().astype(np.int32)], format="csr"))
-    return _levelled(_inlined(terms, count), graph.num_nodes)
+    return _levelled(_inlined(terms, count), csr.num_rows)
 
 
 def _inlined(terms: sp.csr_array, count: int) -> sp.csr_array:

@@ -1,7 +1,8 @@
 // Sums of pairs that many rows share, for Python; gcnsys/kernels/sharing.py says how they are chosen.
 #include "pattern.hpp"
 
-#include <cstring>
+#include <nanobind/stl/vector.h>
+
 #include <vector>
 
 namespace gcnsys {
@@ -162,6 +163,76 @@ private:
     std::vector<std::uint32_t> frequency_;
 };
 
+// Levels of sums and the rows that read them.
+class SharedRows {
+public:
+    SharedRows(std::int64_t cols, std::vector<const Pattern*> levels, const Pattern* rows, Offered weight)
+        : cols_(cols), levels_(std::move(levels)), rows_(rows), weight_(std::move(weight)) {
+        std::int64_t filled = cols;
+        for (const Pattern* level : levels_) {
+            if (level->cols() != filled) refuse("a level must have a column for every node and every sum before it");
+            filled += level->rows();
+        }
+        if (rows->cols() != filled) refuse("rows must have a column for every node and every sum");
+        sums_ = filled - cols;
+        vector<float>(weight_, rows->edges(), "weight");
+    }
+
+    void product(const Array& x, const Array& out, bool accumulate, Offered row_scale, Offered column_scale, int threads,
+                 int tile) const {
+        if (tile < 1) refuse("tile must be positive");
+        if (holds<float>(x)) return run<float>(x, out, accumulate, row_scale, column_scale, threads, tile);
+        if (holds<double>(x)) return run<double>(x, out, accumulate, row_scale, column_scale, threads, tile);
+        refuse("x must be float32 or float64");
+    }
+
+private:
+    template <class Number>
+    static Product<Number, Number, std::int32_t> of(const Pattern& pattern, int threads) {
+        Product<Number, Number, std::int32_t> p{};
+        pattern.with_indices([&](auto indices) {
+            if constexpr (std::is_same_v<decltype(indices), const std::int32_t*>) p.indices = indices;
+            else refuse("columns of rows that share sums must be int32");
+        });
+        p.rows = pattern.rows(), p.cols = pattern.cols(), p.indptr = p.work = pattern.offsets();
+        p.ascending = pattern.ascending(), p.far = pattern.far(), p.present = 1;
+        p.threads = threads < 1 ? 1 : threads;
+        return p;
+    }
+
+    template <class Number>
+    void run(const Array& x, const Array& out, bool accumulate, const Offered& row_scale, const Offered& column_scale,
+             int threads, int tile) const {
+        SharedProduct<Number, Number> shared{of<Number>(*rows_, threads), nullptr, std::int64_t(levels_.size()), sums_};
+        auto& p = shared.rows;
+        p.width = -1;
+        p.x = matrix<Number>(x, cols_, p.width, p.x_stride, "x");
+        p.x_rows = cols_;
+        p.out = matrix<Number>(out, p.rows, p.width, p.out_stride, "out");
+        if (p.width * std::int64_t(sizeof(Number)) < 64) refuse("rows that share sums must have 64 bytes or more");
+        p.row_scale = vector<Number>(row_scale, p.rows, "row_scale");
+        p.column_scale = vector<Number>(column_scale, cols_, "column_scale");
+        p.way.tile = tile, p.accumulate = accumulate;
+        std::vector<Number> weight;
+        if (weight_) {
+            const float* signs = vector<float>(weight_, rows_->edges(), "weight");
+            weight.assign(signs, signs + rows_->edges());
+            p.weight = weight.data();
+        }
+        std::vector<Product<Number, Number, std::int32_t>> levels;
+        for (const Pattern* level : levels_) levels.push_back(of<Number>(*level, threads));
+        shared.levels = levels.data();
+        nb::gil_scoped_release unlocked;
+        kernels(std::min<std::int64_t>(p.width, tile) * std::int64_t(sizeof(Number))).run(shared);
+    }
+
+    const std::int64_t cols_;
+    std::int64_t sums_;
+    std::vector<const Pattern*> levels_;
+    const Pattern* rows_;
+    const Offered weight_;
+};
+
 }  // namespace
 
 void bind_sharing(nb::module_& m) {
@@ -171,6 +242,11 @@ void bind_sharing(nb::module_& m) {
         .def_prop_ro("num_sums", &Sharing::num_sums)
         .def_prop_ro("num_terms", &Sharing::num_terms)
         .def("write", &Sharing::write, nb::arg("sums"), nb::arg("indptr"), nb::arg("items"));
+    nb::class_<SharedRows>(m, "SharedRows")
+        .def(nb::init<std::int64_t, std::vector<const Pattern*>, const Pattern*, Offered>(), nb::arg("cols"),
+             nb::arg("levels"), nb::arg("rows"), nb::arg("weight").none(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
+        .def("product", &SharedRows::product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate"),
+             nb::arg("row_scale").none(), nb::arg("column_scale").none(), nb::arg("threads") = 1, nb::arg("tile") = 32);
 }
 
 }  // namespace gcnsys

@@ -42,6 +42,15 @@ struct Product {
     Tuner* tuner;                  // finds the way where `way` leaves it open; or null: by size
 };
 
+// The same where rows share sums: column c of `rows` is row c of x, or sum c - x_rows. A level's rows are the next
+// sums, of rows of x and of sums before them.
+template <class Stored, class Summed>
+struct SharedProduct {
+    Product<Stored, Summed, std::int32_t> rows;
+    const Product<Stored, Summed, std::int32_t>* levels;
+    std::int64_t count, sums;
+};
+
 // out[n, f] = x[n, f] * scale where the hash of (a[n], b[n], first + f), its top bit flipped, is at least
 // `threshold`, else 0
 template <class Stored>
@@ -128,6 +137,8 @@ struct Dequantize {
     TASK(Product<double, double, std::int64_t>)  \
     TASK(Product<bfloat16, float, std::int32_t>) \
     TASK(Product<bfloat16, float, std::int64_t>) \
+    TASK(SharedProduct<float, float>)            \
+    TASK(SharedProduct<double, double>)          \
     TASK(Dropout<float>)                         \
     TASK(Dropout<double>)                        \
     TASK(Dropout<bfloat16>)                      \

@@ -22,6 +22,8 @@ public:
 
     std::int64_t width(std::int64_t s) const { return s + 1 < count() ? tile_ : p_.width - s * tile_; }
 
+    std::int64_t widest() const { return std::max(width(0), width(count() - 1)); }
+
     // Rows [first, last) of x.
     void copy(std::int64_t s, Stored* slab, std::int64_t first, std::int64_t last) const {
         const std::int64_t feature = s * tile_, width = this->width(s);
@@ -52,7 +54,7 @@ public:
     }
 
     // Whether a pass over a block takes the widest slab at once.
-    bool in_one_pass() const { return std::max(width(0), width(count() - 1)) <= passes_.most_of_block; }
+    bool in_one_pass() const { return widest() <= passes_.most_of_block; }
 
 private:
     static constexpr std::int64_t lanes = Sum<Stored>::lanes;
@@ -99,7 +101,7 @@ void by_slabs(const Product<Stored, Summed, Index>& p, std::int64_t tile) {
 template <class Stored, class Summed, class Index>
 void by_blocks(const Product<Stored, Summed, Index>& p, std::int64_t tile, std::int64_t columns) {
     const Slabs<Stored, Summed, Index> slabs(p, tile);
-    const std::int64_t count = slabs.count(), widest = std::max(slabs.width(0), slabs.width(count - 1));
+    const std::int64_t count = slabs.count(), widest = slabs.widest();
 #pragma omp parallel num_threads(p.threads)
     {
         const Workspace copies(std::size_t(columns * widest) * sizeof(Stored));

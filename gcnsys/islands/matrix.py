@@ -1,0 +1,157 @@
+"""Products by a plan of shared sums, where that is faster than without.
+
+Letters: N nodes, F features.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcnsys.errors import InputError
+from gcnsys.graph import CSR, Graph
+from gcnsys.islands.plan import ReusePlan
+from gcnsys.kernels import LocalBlock, Matrix
+from gcnsys.kernels.backend import core, native_for
+
+TILES = (16, 32, 64)
+"""Features of a slab that are tried, in numbers of four bytes."""
+
+_TRIALS = 3
+_LEAST_BYTES = 64
+
+
+class SharedMatrix(Matrix):
+    """A symmetric matrix without weights, whose rows share sums in a product where that is faster.
+
+    The first product of a width tries both ways a few times and keeps to the faster. The transpose is the
+    same matrix, so that a gradient takes the same way.
+
+    Args:
+        csr: ``[N, N]``.
+        plan: that stands for it.
+
+    Raises:
+        InputError: edges have weights of their own, or the plan is of another size.
+
+    Attributes:
+        seconds: a product without and with shared sums, by features, type and threads, where both were tried.
+    """
+
+    def __init__(self, csr: CSR, plan: ReusePlan) -> None:
+        if csr.weight is not None:
+            raise InputError("rows share sums of edges without weights; drop the weights, or share no sums")
+        if plan.num_nodes != csr.num_rows:
+            raise InputError(f"a plan for {plan.num_nodes} nodes cannot be used for {csr.num_rows}")
+        super().__init__(csr, symmetric=True)
+        self.plan = plan
+        self.seconds: dict[tuple[int, torch.dtype, int], tuple[float, float]] = {}
+        self._tiles: dict[tuple[int, torch.dtype, int], int] = {}
+        self._native: Any = None
+
+    def times(
+        self, x: Tensor, out: Tensor | None = None, *, weight: Tensor | None = None,
+        row_scale: Tensor | None = None, column_scale: Tensor | None = None,
+        column_map: Tensor | None = None, rows: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        plain = weight is not None or column_map is not None or rows is not None
+        tile = 0 if plain else self._tile(x)
+        if tile:
+            return self.shared_times(x, out, row_scale=row_scale, column_scale=column_scale, tile=tile)
+        return super().times(
+            x, out, weight=weight, row_scale=row_scale, column_scale=column_scale, column_map=column_map,
+            rows=rows,
+        )  # fmt: skip
+
+    def shared_times(
+        self, x: Tensor, out: Tensor | None = None, *, row_scale: Tensor | None = None,
+        column_scale: Tensor | None = None, tile: int = 32,
+    ) -> Tensor:  # fmt: skip
+        """``D A C x`` by shared sums, whether that is faster or not; see :meth:`Matrix.times`.
+
+        Args:
+            x: ``[N, F]`` float32 or float64.
+            out: what the product is added to.
+            row_scale: ``[N]`` diagonal D.
+            column_scale: ``[N]`` diagonal C.
+            tile: features that are added up before the next ones; only where the core runs.
+        """
+        row_scale = None if row_scale is None else row_scale.to(x).contiguous()
+        column_scale = None if column_scale is None else column_scale.to(x).contiguous()
+        if not self._fits(x):
+            return self._shared_by_torch(x, out, row_scale, column_scale)
+        accumulate = out is not None
+        if out is None:
+            out = x.new_empty(self.csr.num_rows, x.shape[1])
+        x = x if x.stride(1) == 1 else x.contiguous()
+        threads = torch.get_num_threads()
+        self._rows().product(x, out, accumulate, row_scale, column_scale, threads, tile)
+        return out
+
+    def _fits(self, x: Tensor) -> bool:
+        wide = x.shape[1] * x.element_size() >= _LEAST_BYTES
+        return native_for(x) is not None and x.dtype != torch.bfloat16 and wide
+
+    def _rows(self) -> Any:
+        if self._native is None:
+            module = core()
+            assert module is not None
+            patterns = [
+                module.Pattern(part.indptr, part.indices.to(torch.int32), part.num_cols)
+                for part in (*self.plan.levels, self.plan.rows)
+            ]
+            *levels, rows = patterns
+            self._native = module.SharedRows(self.csr.num_rows, levels, rows, self.plan.rows.weight)
+        return self._native
+
+    def _shared_by_torch(
+        self, x: Tensor, out: Tensor | None, row_scale: Tensor | None, column_scale: Tensor | None
+    ) -> Tensor:
+        terms = x if column_scale is None else x * column_scale[:, None]
+        for level in self.plan.levels:
+            terms = torch.cat([terms, Matrix(level).times(terms)])
+        return Matrix(self.plan.rows).times(terms, out, row_scale=row_scale)
+
+    def _tile(self, x: Tensor) -> int:
+        """Features of a slab; 0: no sums are shared."""
+        if not self._fits(x) or not self.plan.num_shared:
+            return 0
+        key = x.shape[1], x.dtype, torch.get_num_threads()
+        if key not in self._tiles:
+            x = x.detach()
+            plain = _best(partial(super().times, x))
+            tiles = [tile * 4 // x.element_size() for tile in TILES]
+            taken = [_best(partial(self.shared_times, x, tile=tile)) for tile in tiles]
+            self.seconds[key] = plain, min(taken)
+            self._tiles[key] = tiles[taken.index(min(taken))] if min(taken) < plain else 0
+        return self._tiles[key]
+
+
+def shared_block(graph: Graph, plan: ReusePlan) -> LocalBlock:
+    """A whole graph on one device, whose neighbours' sums are shared where that is faster.
+
+    Args:
+        graph: symmetric, without weights.
+        plan: that stands for its adjacency.
+
+    Raises:
+        InputError: the graph has directions or weights, or the plan is of another size.
+    """
+    if not graph.is_symmetric:
+        raise InputError("rows share sums of edges that go both ways; make the graph symmetric first")
+    block = LocalBlock.from_graph(graph)
+    block.matrix = SharedMatrix(graph.adjacency, plan)
+    return block
+
+
+def _best(run: Callable[[], object]) -> float:
+    """Seconds of the fastest of a few runs, after as many that warm up."""
+    taken = []
+    for _ in range(2 * _TRIALS):
+        began = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - began)
+    return min(taken[_TRIALS:])
