@@ -87,10 +87,24 @@ def check(found, rounds):
     assert bool((found.sizes <= rounds.cap).all())
     assert int(found.sizes.sum()) + found.hubs.numel() == found.graph.num_nodes
     inside, beside = first == then, (first < 0) != (then < 0)
-    covered = int((inside & (first >= 0)).sum()) + int(beside.sum()) + found.inter_hub_edges
+    covered = int((inside & (first >= 0)).sum()) + int(beside.sum()) + found.inter_hub.shape[1]
     assert covered == found.graph.num_edges
     layout = found.layout()
-    assert layout.group_ptr.diff().tolist() == [found.hubs.numel(), *found.sizes.tolist()]
+    hubs, *islands = layout.order.split(layout.group_ptr.diff().tolist())
+    assert sorted(hubs.tolist()) == found.hubs.tolist()
+    assert {frozenset(island.tolist()) for island in islands} == sets_of(found)[1]
+
+
+@given(graphs(), ROUNDS)
+def test_tasks_and_edges_between_hubs_are_the_graph(graph, rounds):
+    found = locate(graph, rounds)
+    entries = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.int64)
+    for island in range(found.num_islands):
+        nodes, bits = found.bitmap(island)
+        entries[nodes[:, None], nodes] += bits.long()
+    entries[found.inter_hub[1].long(), found.inter_hub[0].long()] += 1
+    entries[found.hubs, found.hubs] += 1
+    assert entries.tolist() == looped(found.graph).to_scipy().toarray().tolist()
 
 
 @given(graphs(), ROUNDS)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR, Graph, Layout
+from gcnsys.graph import CSR, Graph, Layout, offsets
 from gcnsys.kernels.islands import grown
 
 
@@ -86,16 +86,48 @@ class Islands:
         """Nodes of each island, ``[i]``."""
         return torch.bincount(self.island_of[self.island_of >= 0], minlength=self.num_islands)
 
-    @property
-    def inter_hub_edges(self) -> int:
-        """Directed edges from a hub to a hub."""
-        is_hub = self.island_of < 0
-        adjacency = self.graph.adjacency
-        return int((is_hub[adjacency.rows().long()] & is_hub[adjacency.indices.long()]).sum())
+    @cached_property
+    def inter_hub(self) -> Tensor:
+        """Edges from a hub to a hub, ``[2, e]``."""
+        edges = self.graph.edge_index()
+        return edges[:, (self.island_of[edges.long()] < 0).all(0)]
 
     def layout(self) -> Layout:
-        """The hubs as the first group, each island as one of the others."""
-        return Layout.from_groups(self.island_of + 1, self.num_islands + 1)
+        """The hubs as the first group, those of most neighbours first, then each island as a group.
+
+        Islands follow each other as the first of their hubs do; those without come last.
+        """
+        count, hubs = self.graph.num_nodes, self.hubs
+        degree = self.graph.adjacency.indptr.diff()
+        rank = torch.full((count,), count)
+        rank[hubs[degree[hubs].argsort(descending=True, stable=True)]] = torch.arange(hubs.numel())
+        ends = self.graph.edge_index().long()
+        ends = ends[:, (self.island_of[ends[0]] < 0) & (self.island_of[ends[1]] >= 0)]
+        first = torch.full((self.num_islands,), count)
+        first.scatter_reduce_(0, self.island_of[ends[1]], rank[ends[0]], "amin")
+        place = torch.empty_like(first)
+        turn = first.argsort(stable=True)
+        place[turn] = torch.arange(self.num_islands)
+        group = torch.zeros(count, dtype=torch.int64)
+        inside = self.island_of >= 0
+        group[inside] = 1 + place[self.island_of[inside]]
+        order = rank.argsort(stable=True)
+        order = order[group[order].argsort(stable=True)]
+        return Layout(order, offsets(torch.cat([torch.tensor([hubs.numel()]), self.sizes[turn]])))
+
+    def bitmap(self, island: int) -> tuple[Tensor, Tensor]:
+        """What an island's task is: ``[m]`` nodes, its own and then its hubs; ``[m, m]`` bool who adds whom.
+
+        Entries between hubs are left out: they are in :attr:`inter_hub`. Self-loops of the island are in.
+        """
+        own = torch.nonzero(self.island_of == island).flatten()
+        rows = self.graph.adjacency.take_rows(own)
+        hubs = rows.indices[self.island_of[rows.indices.long()] < 0].long().unique()
+        nodes = torch.cat([own, hubs])
+        bits = torch.from_numpy(self.graph.induced(nodes).to_scipy().toarray()).bool()
+        bits[: own.numel()].fill_diagonal_(fill_value=True)
+        bits[own.numel() :, own.numel() :] = False
+        return nodes, bits
 
     def summary(self) -> dict[str, int | float]:
         """What was found, by name."""
@@ -110,8 +142,8 @@ class Islands:
             "singletons": singletons,
             "singleton_share": singletons / max(1, self.num_islands),
             "largest_island": int(self.sizes.max()) if self.num_islands else 0,
-            "inter_hub_edges": self.inter_hub_edges,
-            "inter_hub_share": self.inter_hub_edges / edges,
+            "inter_hub_edges": self.inter_hub.shape[1],
+            "inter_hub_share": self.inter_hub.shape[1] / edges,
         }
 
     def updated(self, graph: Graph, rounds: Rounds) -> "Islands":

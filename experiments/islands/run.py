@@ -1,0 +1,139 @@
+"""Islands and shared sums of real graphs: what is found, what it saves, how long it takes.
+
+python -m experiments.islands.run count [--out FILE]       operations, by rule, on all real graphs
+python -m experiments.islands.run locate [--out FILE]      seconds of the search on graphs of three sizes
+python -m experiments.islands.run aggregate [--threads 1]  products by shared sums, beside plain ones
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from experiments import runfile
+from experiments.machine import report
+from gcnsys.datasets import load
+from gcnsys.graph import Graph
+from gcnsys.islands import ReusePlan, Rounds, SharedMatrix, locate, looped, shared_sums, windows
+from gcnsys.islands.locate import plain
+from gcnsys.islands.plan import check
+from gcnsys.kernels import Matrix
+
+GRAPHS = ("cora", "citeseer", "dblp_full", "coauthor_cs", "facebook_pages", "amazon_photo", "tolokers",
+          "blogcatalog_attr")  # fmt: skip
+SIZES = tuple(f"synthetic:reddit,nodes={nodes},degree=100,features=4" for nodes in (60_000, 200_000, 600_000))
+LEAST = (2, 4, 8, 16)
+FEATURES, ROUNDS = 256, 40
+
+
+def graph_of(name: str) -> Graph:
+    """A graph of the data folder, without directions and self-loops."""
+    return plain(load(f"npz:{runfile.data_folder() / name}.npz").graph)
+
+
+def counts() -> dict[str, Any]:
+    """What each rule saves, every plan checked entry by entry."""
+    found = {}
+    for name in GRAPHS:
+        graph = graph_of(name)
+        islands, matrix = locate(graph), looped(graph)
+        rules: dict[str, Callable[[], ReusePlan]] = {
+            "published": partial(windows.published, islands),
+            "exact-windows": partial(windows.exact, islands),
+            "shared": partial(shared_sums, matrix),
+        }
+        row: dict[str, Any] = {"islands": islands.summary()}
+        for rule, make in rules.items():
+            began = time.perf_counter()
+            plan = make()
+            seconds = time.perf_counter() - began
+            count = check(plan, matrix).count(matrix.num_edges)
+            row[rule] = {
+                "before": count.before, "after": count.after, "pruned": count.pruned,
+                "pruned_true_additions": count.pruned_true_additions, "sums": plan.num_shared,
+                "seconds": seconds, "seconds_a_million_edges": 1e6 * seconds / matrix.num_edges,
+            }  # fmt: skip
+        said = "  ".join(f"{rule} {100 * row[rule]['pruned']:+6.2f} %" for rule in rules)
+        print(f"{name:18}{said}  ({row['shared']['seconds_a_million_edges']:.1f} s a million)", flush=True)
+        found[name] = row
+    return found
+
+
+def located() -> dict[str, Any]:
+    """The search alone, best of three."""
+    found = {}
+    for spec in SIZES:
+        graph = plain(load(spec).graph)
+        seconds = min(_timed(partial(locate, graph, Rounds())) for _ in range(3))
+        rate = 1e6 * seconds / graph.num_edges
+        print(f"{graph.num_edges:12,} edges: {seconds:.3f} s, {rate:.4f} s a million", flush=True)
+        found[spec] = {"edges": graph.num_edges, "seconds": seconds, "seconds_a_million_edges": rate}
+    return found
+
+
+def aggregated() -> dict[str, Any]:
+    """Products of 256 features, plain and by sums that at least so many rows share, in turn."""
+    found: dict[str, Any] = {}
+    for name in GRAPHS:
+        graph = graph_of(name)
+        x = torch.randn(graph.num_nodes, FEATURES)
+        own = Matrix(graph.adjacency, symmetric=True)
+        ways: dict[str, Callable[[], object]] = {"plain": partial(own.times, x)}
+        making = {}
+        for least in LEAST[1:]:
+            began = time.perf_counter()
+            matrix = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency, least=least))
+            making[str(least)] = time.perf_counter() - began
+            for tile in (16, 32, 64):
+                ways[f"{least} rows, {tile} features"] = partial(matrix.shared_times, x, tile=tile)
+        taken: dict[str, list[float]] = {way: [] for way in ways}
+        for number in range(-20, ROUNDS):
+            for way, run in ways.items():
+                seconds = _timed(run)
+                if number >= 0:
+                    taken[way].append(seconds)
+        best = min((way for way in ways if way != "plain"), key=lambda way: median(taken[way]))
+        plain_ms, best_ms = (1e3 * median(taken[way]) for way in ("plain", best))
+        least_ratio = min(taken["plain"]) / min(taken[best])
+        cost = making[best.split()[0]]
+        gained = (plain_ms - best_ms) / 1e3
+        after = round(cost / gained) if gained > 0 else None
+        print(
+            f"{name:18} plain {plain_ms:7.2f} ms, best ({best}) {best_ms:7.2f} ms: "
+            f"{plain_ms / best_ms:.2f} times as fast (of the fastest runs {least_ratio:.2f}); "
+            f"paid for after {after}", flush=True,
+        )  # fmt: skip
+        found[name] = {
+            "milliseconds": {way: 1e3 * median(each) for way, each in taken.items()},
+            "fastest_milliseconds": {way: 1e3 * min(each) for way, each in taken.items()},
+            "plan_seconds": making, "best": best, "times_as_fast": plain_ms / best_ms,
+            "times_as_fast_by_minimum": least_ratio, "paid_for_after": after,
+        }  # fmt: skip
+    return found
+
+
+def _timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("what", choices=["count", "locate", "aggregate"])
+    cli.add_argument("--threads", type=int, default=1)
+    cli.add_argument("--out", type=Path, help="write the result here, too")
+    options = cli.parse_args()
+    torch.set_num_threads(options.threads)
+    found = {"count": counts, "locate": located, "aggregate": aggregated}[options.what]()
+    report({"threads": options.threads, options.what: found}, options.out, show=False)
+
+
+if __name__ == "__main__":
+    main()
