@@ -52,7 +52,11 @@ SHAPES = {
 }
 """Every shape of model and every setting that changes what crosses between ranks."""
 
-ORDERS = {"order": ["rcm", "degree", "fine", "cluster"], "parts": [1, 2, 3, 4], "inductive": [False, True]}
+ORDERS = {
+    "order": ["rcm", "degree", "fine", "cluster", "islands"],
+    "parts": [1, 2, 3, 4],
+    "inductive": [False, True],
+}
 
 # On one part all assignments are the same: the full product runs it once.
 EVERY_CUT = [case for case in all_cases(CUTS) if case["parts"] > 1 or case["assignment"] == "metis"]

@@ -52,7 +52,7 @@ def renumbered(inner: CSR, order: Tensor) -> CSR:
 def times_straight(matrix: Matrix, x: Tensor) -> Tensor:
     """A x without slabs, whatever the kernel would choose."""
     out = x.new_empty(matrix.csr.num_rows, x.shape[1])
-    matrix._native().product(x, out, False, None, None, None, None, 1, STRAIGHT)
+    matrix.native().product(x, out, False, None, None, None, None, 1, STRAIGHT)
     return out
 
 

@@ -26,38 +26,8 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR, Graph, Layout, offsets
-from gcnsys.kernels.islands import grown
-
-
-@dataclass(frozen=True, slots=True)
-class Rounds:
-    """The thresholds of the rounds, and how large an island may be.
-
-    Attributes:
-        cap: nodes of an island.
-        decay: each threshold is this share of the one before, but at least 1 less.
-        first: the first threshold; None: the largest degree.
-    """
-
-    cap: int = 256
-    decay: float = 0.9
-    first: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.cap < 1:
-            raise InputError(f"an island's cap must be at least 1 node, got {self.cap}")
-        if not 0 <= self.decay < 1:
-            raise InputError(f"a threshold's decay must be in [0, 1), got {self.decay}")
-        if self.first is not None and self.first < 1:
-            raise InputError(f"the first threshold must be at least 1, got {self.first}")
-
-    def thresholds(self, largest: int) -> list[int]:
-        """The thresholds, falling to 1, for a graph whose largest degree is given."""
-        found = [max(1, min(largest, self.first or largest))]
-        while found[-1] > 1:
-            found.append(max(1, min(found[-1] - 1, int(found[-1] * self.decay))))
-        return found
+from gcnsys.graph import Graph, Layout
+from gcnsys.kernels.islands import Rounds, laid_out, numbered, searched
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,23 +67,7 @@ class Islands:
 
         Islands follow each other as the first of their hubs do; those without come last.
         """
-        count, hubs = self.graph.num_nodes, self.hubs
-        degree = self.graph.adjacency.indptr.diff()
-        rank = torch.full((count,), count)
-        rank[hubs[degree[hubs].argsort(descending=True, stable=True)]] = torch.arange(hubs.numel())
-        ends = self.graph.edge_index().long()
-        ends = ends[:, (self.island_of[ends[0]] < 0) & (self.island_of[ends[1]] >= 0)]
-        first = torch.full((self.num_islands,), count)
-        first.scatter_reduce_(0, self.island_of[ends[1]], rank[ends[0]], "amin")
-        place = torch.empty_like(first)
-        turn = first.argsort(stable=True)
-        place[turn] = torch.arange(self.num_islands)
-        group = torch.zeros(count, dtype=torch.int64)
-        inside = self.island_of >= 0
-        group[inside] = 1 + place[self.island_of[inside]]
-        order = rank.argsort(stable=True)
-        order = order[group[order].argsort(stable=True)]
-        return Layout(order, offsets(torch.cat([torch.tensor([hubs.numel()]), self.sizes[turn]])))
+        return Layout(*laid_out(self.graph.adjacency, self.island_of))
 
     def bitmap(self, island: int) -> tuple[Tensor, Tensor]:
         """What an island's task is: ``[m]`` nodes, its own and then its hubs; ``[m, m]`` bool who adds whom.
@@ -167,46 +121,23 @@ class Islands:
         touched[ends[:, (ends >= 0).all(0)].flatten()] = True
         nodes = torch.nonzero(touched[self.island_of]).flatten()
         degree = graph.adjacency.indptr.diff()
-        label = _sought(graph.induced(nodes).adjacency, degree[nodes], rounds)
+        found = searched(graph.induced(nodes).adjacency, degree[nodes], rounds)
         island_of = self.island_of.clone()
-        island_of[nodes] = torch.where(label < 0, label, label + self.num_islands)
-        return Islands(graph, _numbered(island_of))
+        island_of[nodes] = torch.where(found < 0, found, found + self.num_islands)
+        return Islands(graph, numbered(island_of))
 
 
 def locate(graph: Graph, rounds: Rounds | None = None) -> Islands:
     """Find the islands of a graph; its directions, weights and self-loops do not matter."""
     graph = plain(graph)
-    label = _sought(graph.adjacency, graph.adjacency.indptr.diff(), rounds or Rounds())
-    return Islands(graph, _numbered(label))
+    degree = graph.adjacency.indptr.diff()
+    return Islands(graph, searched(graph.adjacency, degree, rounds or Rounds()))
 
 
 def plain(graph: Graph) -> Graph:
     """The graph with every edge both ways, without weights, columns and self-loops."""
     adjacency = graph.without_self_loops().adjacency.pattern
     return Graph(adjacency, graph.is_symmetric).symmetrized()
-
-
-def _sought(csr: CSR, degree: Tensor, rounds: Rounds) -> Tensor:
-    """A member of each node's island, ``[N]``; -1: it is a hub."""
-    if not csr.num_rows:
-        return torch.zeros(0, dtype=torch.int64)
-    thresholds = torch.tensor(rounds.thresholds(int(degree.max()))[::-1])
-    # Level t: below the threshold numbered t; the last level has none.
-    level = torch.searchsorted(thresholds, degree, right=True).to(torch.int32)
-    return grown(csr, level, thresholds.numel() + 1, rounds.cap)
-
-
-def _numbered(label: Tensor) -> Tensor:
-    """Islands numbered by their first nodes."""
-    inside = label >= 0
-    _, number = label[inside].unique(return_inverse=True)
-    first = torch.full((int(number.max()) + 1 if number.numel() else 0,), label.numel())
-    first.scatter_reduce_(0, number, torch.nonzero(inside).flatten(), "amin")
-    place = torch.empty_like(first)
-    place[first.argsort()] = torch.arange(first.numel())
-    found = torch.full_like(label, -1)
-    found[inside] = place[number]
-    return found
 
 
 def _changed(before: Graph, after: Graph) -> Tensor:

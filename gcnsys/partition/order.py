@@ -28,9 +28,10 @@ from torch import Tensor
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
+from gcnsys.kernels.islands import Rounds, laid_out, searched
 from gcnsys.partition.metis import metis
 
-Ordered = Literal["natural", "rcm", "degree", "fine", "cluster"]
+Ordered = Literal["natural", "rcm", "degree", "fine", "cluster", "islands"]
 Order = Literal["auto", Ordered]
 Ints = npt.NDArray[np.integer[Any]]
 
@@ -138,6 +139,12 @@ def _commonest(rows: CSR, label: Ints, rank: npt.NDArray[np.float64]) -> Ints:
     return chosen
 
 
+def _islands(graph: Graph, seed: int) -> Ints:
+    """Hubs, then the islands between them (:mod:`gcnsys.islands`), each in one piece."""
+    plain = Graph(graph.without_self_loops().adjacency.pattern, graph.is_symmetric).symmetrized().adjacency
+    return laid_out(plain, searched(plain, plain.indptr.diff(), Rounds()))[0].numpy()
+
+
 _ORDERS: dict[str, Callable[[Graph, int], Ints]] = {
-    "degree": _degree, "rcm": _rcm, "fine": _fine, "cluster": _cluster,
+    "degree": _degree, "rcm": _rcm, "fine": _fine, "cluster": _cluster, "islands": _islands,
 }  # fmt: skip
