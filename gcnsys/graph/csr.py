@@ -49,6 +49,11 @@ def ascending(values: Tensor) -> Tensor:
     return torch.from_numpy(np.sort(values.numpy()))
 
 
+def ranked(values: Tensor) -> Tensor:
+    """Where the values ``[m]``, no two of them equal, stand in ascending order; see :func:`ascending`."""
+    return torch.from_numpy(np.argsort(values.numpy()))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class CSR:
     """A sparse matrix; row ``i`` lists the columns that send to ``i``. Never changed once made.

@@ -6,7 +6,7 @@ Letters: n nodes of a frontier, w walkers.
 import torch
 from torch import Tensor
 
-from gcnsys.graph import CSR, ascending, offsets
+from gcnsys.graph import CSR, ascending, offsets, ranked
 from gcnsys.sampling.api import Moment, samplers
 from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found
@@ -65,7 +65,7 @@ class PinSageSampler(Layered):
             return visited
         most = int(times.max()) if times.numel() else 0
         chance = torch.rand(rows.numel(), generator=numbers, dtype=torch.float64)
-        order = (rows * (most + 1) + (most - times) + chance).argsort()
+        order = ranked(rows * (most + 1) + (most - times) + chance)
         counts = torch.bincount(rows, minlength=1)
         first = counts.cumsum(0) - counts
         rank = torch.empty_like(order)
