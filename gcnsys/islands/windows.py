@@ -18,6 +18,7 @@ from gcnsys.errors import InputError
 from gcnsys.graph import CSR
 from gcnsys.islands.locate import Islands
 from gcnsys.islands.plan import ReusePlan, looped, signed
+from gcnsys.kernels.sharing import heaviest
 
 Ints = npt.NDArray[np.int64]
 
@@ -55,28 +56,14 @@ def _planned(islands: Islands, k: int, *, literal: bool) -> ReusePlan:
     rows, cols = whole.rows().long().numpy(), whole.indices.long().numpy()
     island_of = islands.island_of.numpy()
     of = np.maximum(island_of[rows], island_of[cols])
-    tasks = _tasks(islands, rows[of >= 0], cols[of >= 0], of[of >= 0])
-    total = tasks.node.size
-    entries = csr_array((np.ones(tasks.rows.size, np.int32), (tasks.rows, tasks.cols)), shape=(total, total))
+    tasks, alone = _tasks(islands, rows[of >= 0], cols[of >= 0], of[of >= 0]), of < 0
+    entries = _ones(tasks.rows, tasks.cols, (tasks.node.size,) * 2)
     window, size = _windows(tasks.group, _order(entries, tasks.group), k)
-    members = csr_array((np.ones(total, np.int32), (window, np.arange(total))), shape=(size.size, total))
-    hits = csr_array(entries @ members.T)
-    left = size[hits.indices] - hits.data
-    if literal:
-        used, kept = 2 * hits.data >= size[hits.indices], size >= 2
-        used &= kept[hits.indices]
-    else:
-        saved = hits.data - (1 + left)
-        used = saved > 0
-        kept = np.bincount(hits.indices[used], saved[used], size.size) > size - 1
-        used &= kept[hits.indices]
-    chosen = csr_array(hits)
-    chosen.data = used.astype(np.int32)
-    chosen.eliminate_zeros()
-    covered = csr_array(chosen @ members)
-    rest = sp.coo_array(entries - covered)  # 1: added by itself; -1: part of a sum, and subtracted
+    members = _ones(window, np.arange(window.size), (size.size, window.size))
+    used, kept = _chosen(csr_array(entries @ members.T), size, literal=literal)
+    rest = sp.coo_array(entries - used @ members)  # 1: added by itself; -1: part of a sum, and subtracted
     rest.eliminate_zeros()
-    plus, alone = sp.coo_array(chosen), of < 0
+    plus = sp.coo_array(used)
     every_row = np.concatenate([rows[alone], tasks.node[rest.row], tasks.node[plus.row]])
     every_col = np.concatenate([cols[alone], tasks.node[rest.col], count + (np.cumsum(kept) - 1)[plus.col]])
     values = np.concatenate([np.ones(int(alone.sum())), rest.data, np.ones(plus.nnz)]).astype(np.float32)
@@ -84,6 +71,24 @@ def _planned(islands: Islands, k: int, *, literal: bool) -> ReusePlan:
     sums = csr_array(members[np.flatnonzero(kept)])
     level = csr_array((sums.data, tasks.node[sums.indices], sums.indptr), shape=(sums.shape[0], count))
     return ReusePlan((CSR.from_scipy(level, weighted=False),), signed(found))
+
+
+def _ones(rows: Ints, cols: Ints, shape: tuple[int, int]) -> csr_array:
+    return csr_array((np.ones(rows.size, np.int32), (rows, cols)), shape=shape)
+
+
+def _chosen(hits: csr_array, size: Ints, *, literal: bool) -> tuple[csr_array, npt.NDArray[np.bool_]]:
+    """Which rows use which window's sum, by how many of its nodes they have; and which sums are made."""
+    missing = size[hits.indices] - hits.data
+    if literal:
+        used, kept = hits.data >= missing, size >= 2
+    else:
+        saved = hits.data - (1 + missing)
+        used = saved > 0
+        kept = np.bincount(hits.indices[used], saved[used], size.size) > size - 1
+    found = csr_array(((used & kept[hits.indices]).astype(np.int32), hits.indices, hits.indptr), hits.shape)
+    found.eliminate_zeros()
+    return found, kept
 
 
 def _tasks(islands: Islands, rows: Ints, cols: Ints, of: Ints) -> _Tasks:
@@ -97,30 +102,15 @@ def _tasks(islands: Islands, rows: Ints, cols: Ints, of: Ints) -> _Tasks:
 
 def _order(entries: csr_array, group: Ints) -> Ints:
     """Tasks by group, the two that most rows have both side by side; those without a partner come last."""
-    partner = _matched(csr_array(entries.T @ entries), group)
+    both = sp.coo_array(sp.triu(entries.T @ entries, 1))
+    good = (both.data > 1) & (group[both.row] == group[both.col])
+    pairs = heaviest(
+        both.row[good].astype(np.int64), both.col[good].astype(np.int64), both.data[good], group.size
+    )
     own = np.arange(group.size)
+    partner = own.copy()
+    partner[pairs] = pairs[:, ::-1]
     return np.lexsort((own, np.minimum(own, partner), partner == own, group))
-
-
-def _matched(shared: csr_array, group: Ints) -> Ints:
-    """Partners, within groups, the pairs with most rows in common first; whoever has none is its own."""
-    coo = sp.coo_array(shared)
-    good = (coo.row < coo.col) & (coo.data > 1) & (group[coo.row] == group[coo.col])
-    one, other, weight = coo.row[good].astype(np.int64), coo.col[good].astype(np.int64), coo.data[good]
-    order = np.lexsort((other, one, -weight))
-    one, other = one[order], other[order]
-    partner = np.arange(shared.shape[0])
-    while one.size:
-        # The pair that comes first for both of its ends is one that going through all in order would take.
-        first = np.full(shared.shape[0], one.size)
-        turn = np.arange(one.size)
-        np.minimum.at(first, one, turn)
-        np.minimum.at(first, other, turn)
-        taken = (first[one] == turn) & (first[other] == turn)
-        partner[one[taken]], partner[other[taken]] = other[taken], one[taken]
-        free = (partner[one] == one) & (partner[other] == other)
-        one, other = one[free], other[free]
-    return partner
 
 
 def _windows(group: Ints, order: Ints, k: int) -> tuple[Ints, Ints]:

@@ -70,6 +70,28 @@ def _shared(csr: CSR, reach: int, least: int, decay: float) -> tuple[Tensor, CSR
     return torch.from_numpy(found), CSR(offsets(counts), pieces.indices.long(), pieces.num_cols)
 
 
+def heaviest(one: Ints, other: Ints, weight: Ints, count: int) -> Ints:
+    """Pairs, ``[p, 2]`` of ``[e]``, those of most weight first, in which none of ``count`` items comes twice.
+
+    Of equal weight, those of the smaller items come first.
+    """
+    order = np.lexsort((other, one, -weight))
+    one, other = one[order], other[order]
+    chosen: list[Ints] = [np.empty((0, 2), np.int64)]
+    while one.size:
+        # A pair that comes first for both of its items is one that going through all in order would take.
+        first, turn = np.full(count, one.size), np.arange(one.size)
+        np.minimum.at(first, one, turn)
+        np.minimum.at(first, other, turn)
+        taken = (first[one] == turn) & (first[other] == turn)
+        chosen.append(np.stack([one[taken], other[taken]], 1))
+        busy = np.zeros(count, bool)
+        busy[chosen[-1]] = True
+        free = ~busy[one] & ~busy[other]
+        one, other = one[free], other[free]
+    return np.concatenate(chosen)
+
+
 def _matched(held: sp.csr_array, threshold: int) -> Ints:
     """Pairs of items that so many pieces hold, those of most first, each item once; by first items."""
     frequency = np.bincount(held.indices, minlength=held.shape[1])
@@ -77,22 +99,7 @@ def _matched(held: sp.csr_array, threshold: int) -> Ints:
     some = sp.csr_array(held[:, items])
     coo = sp.coo_array(sp.triu(some.T @ some, 1))
     good = coo.data >= threshold
-    one, other, count = items[coo.row[good]], items[coo.col[good]], coo.data[good]
-    order = np.lexsort((other, one, -count))
-    one, other = one[order], other[order]
-    chosen: list[Ints] = [np.empty((0, 2), np.int64)]
-    while one.size:
-        # A pair that comes first for both of its items is one that going through all in order would take.
-        first, turn = np.full(held.shape[1], one.size), np.arange(one.size)
-        np.minimum.at(first, one, turn)
-        np.minimum.at(first, other, turn)
-        taken = (first[one] == turn) & (first[other] == turn)
-        chosen.append(np.stack([one[taken], other[taken]], 1))
-        busy = np.zeros(held.shape[1], bool)
-        busy[chosen[-1]] = True
-        free = ~busy[one] & ~busy[other]
-        one, other = one[free], other[free]
-    pairs = np.concatenate(chosen)
+    pairs = heaviest(items[coo.row[good]], items[coo.col[good]], coo.data[good], held.shape[1])
     return pairs[pairs[:, 0].argsort()]
 
 
