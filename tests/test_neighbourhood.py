@@ -183,7 +183,7 @@ DRAWING = [
 
 @pytest.mark.parametrize("name", DRAWING)
 def test_a_sample_over_two_ranks_is_as_likely_as_on_one(name, request):
-    draws = 2000 if request.config.getoption("--all") else 300
+    draws = 2000 if request.config.getoption("--all") else 150
     graph, nodes = small("directed").dataset.graph, torch.arange(2, NUM_NODES, 5)
 
     def body(comm, found, ids):
