@@ -334,8 +334,11 @@ keep_freed_memory()
 layers = int(sys.argv[1])
 graph = Graph.from_edge_index(torch.randint(8000, (2, 60_000)), num_nodes=8000)
 model = build_model(ModelSettings("resgcn", layers, 128, recompute=True), 8, 3, seed=0).train()
+blocks, x = [LocalBlock.from_graph(graph)] * layers, torch.randn(8000, 8)
 for _ in range(2):
-    model([LocalBlock.from_graph(graph)] * layers, torch.randn(8000, 8)).sum().backward()
+    model(blocks, x).sum().backward()
+with torch.no_grad():
+    model.eval()(blocks, x)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

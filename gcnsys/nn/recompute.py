@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -22,12 +23,16 @@ _again: ContextVar[bool] = ContextVar("again", default=False)
 
 
 def recomputed(layer: Callable[..., T], *inputs: object) -> T:
-    """``layer(*inputs)``, of which backward keeps the inputs alone."""
+    """``layer(*inputs)``, of which backward keeps the inputs alone; where there is none, nothing."""
     spare = _SPARE * max((x.nbytes for x in inputs if isinstance(x, Tensor)), default=0)
-    out: T = checkpoint(
-        layer, *inputs, use_reentrant=False, preserve_rng_state=False,
-        context_fn=lambda: (contextlib.nullcontext(), _second_time(spare)),
-    )  # fmt: skip
+    out: T
+    if torch.is_grad_enabled():
+        out = checkpoint(
+            layer, *inputs, use_reentrant=False, preserve_rng_state=False,
+            context_fn=lambda: (contextlib.nullcontext(), _second_time(spare)),
+        )  # fmt: skip
+    else:
+        out = layer(*inputs)
     return_freed_memory(spare)
     return out
 
