@@ -327,10 +327,10 @@ PEAK = """
 import sys, torch
 from gcnsys.graph import Graph
 from gcnsys.kernels import LocalBlock
-from gcnsys.kernels.memory import keep_freed_memory
+from gcnsys.kernels.memory import give_back_large_memory
 from gcnsys.nn import ModelSettings, build_model
 
-keep_freed_memory()
+give_back_large_memory()
 layers = int(sys.argv[1])
 graph = Graph.from_edge_index(torch.randint(8000, (2, 60_000)), num_nodes=8000)
 model = build_model(ModelSettings("resgcn", layers, 128, recompute=True), 8, 3, seed=0).train()

@@ -1,13 +1,13 @@
 """Islands and shared sums of real graphs: what is found, what it saves, how long it takes.
 
-python -m experiments.islands.run count [--out FILE]       operations, by rule, on all real graphs
-python -m experiments.islands.run locate [--out FILE]      seconds of the search on graphs of three sizes
-python -m experiments.islands.run aggregate [--threads 1]  products by shared sums, beside plain ones
+python -m experiments.islands.run count [NAME ...] [--out FILE]      operations, by rule, on all real graphs
+python -m experiments.islands.run locate [SPEC ...] [--out FILE]     seconds of the search on three sizes
+python -m experiments.islands.run aggregate [NAME ...] [--threads 1] products by shared sums, beside plain ones
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -36,10 +36,10 @@ def graph_of(name: str) -> Graph:
     return plain(load(f"npz:{runfile.data_folder() / name}.npz").graph)
 
 
-def counts() -> dict[str, Any]:
+def counts(names: Sequence[str]) -> dict[str, Any]:
     """What each rule saves, every plan checked entry by entry."""
     found = {}
-    for name in GRAPHS:
+    for name in names:
         graph = graph_of(name)
         islands, matrix = locate(graph), looped(graph)
         rules: dict[str, Callable[[], ReusePlan]] = {
@@ -64,10 +64,10 @@ def counts() -> dict[str, Any]:
     return found
 
 
-def located() -> dict[str, Any]:
+def located(specs: Sequence[str]) -> dict[str, Any]:
     """The search alone, best of three."""
     found = {}
-    for spec in SIZES:
+    for spec in specs:
         graph = plain(load(spec).graph)
         seconds = min(_timed(partial(locate, graph, Rounds())) for _ in range(3))
         rate = 1e6 * seconds / graph.num_edges
@@ -76,10 +76,10 @@ def located() -> dict[str, Any]:
     return found
 
 
-def aggregated() -> dict[str, Any]:
+def aggregated(names: Sequence[str]) -> dict[str, Any]:
     """Products of 256 features, plain and by sums that at least so many rows share, in turn."""
     found: dict[str, Any] = {}
-    for name in GRAPHS:
+    for name in names:
         graph = graph_of(name)
         x = torch.randn(graph.num_nodes, FEATURES)
         own = Matrix(graph.adjacency, symmetric=True)
@@ -127,11 +127,13 @@ def main() -> None:
     """Measure and print."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("what", choices=["count", "locate", "aggregate"])
+    cli.add_argument("graphs", nargs="*", help="names of the data folder; SPECs for locate")
     cli.add_argument("--threads", type=int, default=1)
     cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     torch.set_num_threads(options.threads)
-    found = {"count": counts, "locate": located, "aggregate": aggregated}[options.what]()
+    run = {"count": counts, "locate": located, "aggregate": aggregated}[options.what]
+    found = run(options.graphs or (SIZES if options.what == "locate" else GRAPHS))
     report({"threads": options.threads, options.what: found}, options.out, show=False)
 
 

@@ -1,17 +1,12 @@
 """What the C library does with memory that is freed."""
 
 import ctypes
-import os
-from functools import cache
-from pathlib import Path
-from typing import Any
+import sys
 
-from gcnsys.kernels.backend import core
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+"""Of glibc's ``mallopt``."""
 
-_STATUS = Path("/proc/self/statm")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-_resident: int | None = None
+_LARGE = 1 << 20
 
 
 def keep_freed_memory() -> None:
@@ -21,34 +16,23 @@ def keep_freed_memory() -> None:
     anew each time, cleared by the kernel: as slow as a sparse product. A training run is a process
     that wants this; a library that is imported into one does not decide it.
     """
-    module = core()
-    if module is not None:
-        module.keep_freed_memory()
+    _set({_MMAP_MAX: 0, _TRIM_THRESHOLD: -1})
 
 
-def return_freed_memory(spare: int) -> None:
-    """Give pages that are free back to the system, once this process holds ``spare`` bytes more than it did.
+def give_back_large_memory() -> None:
+    """Let this process give memory of large tensors back as soon as it is free, for as long as it lives.
 
-    Between small things that stay, glibc leaves gaps that the next matrix of the same size does not fit into,
-    a few more in every layer. Their pages are of no use.
+    What :func:`keep_freed_memory` keeps has gaps: a matrix does not fit where one of its size lay, as glibc 2.36
+    asks for more than it needs where memory is to be aligned, and small things settle in between. A deep model
+    that computes its layers again would have more of them in every layer.
     """
-    global _resident
-    trim = _trim()
-    if trim is None:
+    _set({_MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: -1})
+
+
+def _set(options: dict[int, int]) -> None:
+    if sys.platform != "linux":
         return
-    now = _resident_bytes()
-    if _resident is None or now < _resident:
-        _resident = now
-    elif now > _resident + spare:
-        trim(0)
-        _resident = _resident_bytes()
-
-
-def _resident_bytes() -> int:
-    return int(_STATUS.read_text().split()[1]) * _PAGE
-
-
-@cache
-def _trim() -> Any:
-    """Glibc's ``malloc_trim``; None where there is none."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", None) if _STATUS.exists() else None
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library has it
+    for option, value in options.items():
+        if mallopt is not None:
+            mallopt(option, value)

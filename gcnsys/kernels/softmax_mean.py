@@ -71,8 +71,11 @@ class _SoftmaxMean(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, temperature: Tensor, edges: Edges, top: Tensor, absent: Tensor | None
     ) -> Tensor:
-        weight = _weight(x, temperature, top, absent)
-        total, below = edges.matrix.times(torch.cat([weight * x, weight], 1)).chunk(2, 1)
+        both = x.new_empty(x.shape[0], 2 * x.shape[1])
+        scaled, weight = both.chunk(2, 1)
+        weight.copy_(_weight(x, temperature, top, absent))
+        torch.mul(weight, x, out=scaled)
+        total, below = edges.matrix.times(both).chunk(2, 1)
         inverse = torch.where(below > 0, 1 / below, below)  # not a number stays so
         out = total * inverse
         ctx.edges, ctx.absent = edges, absent
@@ -83,19 +86,22 @@ class _SoftmaxMean(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, temperature, top, inverse, out = ctx.saved_tensors
-        by_total = grads[0] * inverse
         # Of v = z x and of z: what flows back along the edges.
-        both = torch.cat([by_total, by_total * out], 1)
+        both = out.new_empty(out.shape[0], 2 * out.shape[1])
+        by_total, by_weight = both.chunk(2, 1)
+        torch.mul(grads[0], inverse, out=by_total)
+        torch.mul(by_total, out, out=by_weight)
         product, weight = ctx.edges.matrix.transpose_times(both).chunk(2, 1)
         z = _weight(x, temperature, top, ctx.absent)
-        by_logit = z * (product * x - weight)
-        by_x = z * product + temperature * by_logit
-        return by_x, (by_logit * x).sum(), None, None, None
+        by_logit = (product * x).sub_(weight).mul_(z)
+        by_x = z.mul_(product).addcmul_(temperature, by_logit)
+        by_temperature = by_logit.mul_(x).sum() if ctx.needs_input_grad[1] else None
+        return by_x, by_temperature, None, None, None
 
 
 def _weight(x: Tensor, temperature: Tensor, top: Tensor, absent: Tensor | None) -> Tensor:
-    weight = (x * temperature - top).exp()
-    return weight if absent is None else weight.masked_fill(absent[:, None], 0.0)
+    weight = (x * temperature).sub_(top).exp_()
+    return weight if absent is None else weight.masked_fill_(absent[:, None], 0.0)
 
 
 def _by_destination(edges: Edges, x: Tensor, temperature: Tensor, absent: Tensor | None) -> Tensor:

@@ -57,7 +57,9 @@ class Deep(Model):
         return (1 if self.recompute else 6) * width * self.num_blocks + 3 * classes
 
     def _kept(self, layer: Callable[..., Tensor], *inputs: object) -> Tensor:
-        return recomputed(layer, *inputs) if self.recompute else layer(*inputs)
+        if self.recompute and torch.is_grad_enabled():
+            return recomputed(layer, *inputs)
+        return layer(*inputs)
 
     def _dropout(self, number: int) -> KeyedDropout:
         found = self.dropouts[number]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -97,7 +98,7 @@ class GNN(Model):
         came: Tensor | None = None
         for number in range(last):
             block = blocks[min(number, len(blocks) - 1)]
-            if self.recompute:
+            if self.recompute and torch.is_grad_enabled():
                 came, h = recomputed(self._hidden, number, block, h, came)
             else:
                 came, h = self._hidden(number, block, h, came)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from gcnsys.kernels.memory import keep_freed_memory
+from gcnsys.kernels.memory import give_back_large_memory, keep_freed_memory
 from gcnsys.nn import Model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
@@ -150,8 +150,11 @@ def _loop(
 
 
 def prepare_process(config: RunConfig) -> None:
-    """Keep freed memory; set the threads: as configured, as OMP_NUM_THREADS says, or a share of the cores."""
-    keep_freed_memory()
+    """Say what becomes of freed memory; set threads: as configured, OMP_NUM_THREADS, or a share of the cores."""
+    if config.recompute:
+        give_back_large_memory()
+    else:
+        keep_freed_memory()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     cores = len(os.sched_getaffinity(0))
     if config.threads or "OMP_NUM_THREADS" not in os.environ:

@@ -113,5 +113,4 @@ NB_MODULE(_core, m) {
     bind_sampling(m, pattern);
     bind_islands(pattern);
     bind_sharing(m);
-    m.def("keep_freed_memory", &keep_freed_memory);
 }

@@ -11,9 +11,6 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 namespace gcnsys {
 namespace {
@@ -70,14 +67,6 @@ Workspace::~Workspace() {
     }
     if (held > kept) ::operator delete(memory_, std::align_val_t(page));
     else buffers.emplace_back(memory_, bytes_);
-}
-
-bool keep_freed_memory() {
-#ifdef __GLIBC__
-    return mallopt(M_MMAP_MAX, 0) && mallopt(M_TRIM_THRESHOLD, -1);
-#else
-    return false;
-#endif
 }
 
 namespace {

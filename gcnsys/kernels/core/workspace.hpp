@@ -23,11 +23,6 @@ private:
     std::size_t bytes_;
 };
 
-// From now on the C library's freed memory stays with the process, large blocks too: the next epoch asks
-// for the same sizes again, and fresh pages cost more than what is done with them. False where the library
-// has no such setting.
-bool keep_freed_memory();
-
 // Of the largest cache that a core has to itself.
 std::size_t own_cache_bytes();
 
