@@ -2,7 +2,7 @@
 
 python -m experiments.islands.run count [NAME ...] [--out FILE]      operations, by rule, on all real graphs
 python -m experiments.islands.run locate [SPEC ...] [--out FILE]     seconds of the search on three sizes
-python -m experiments.islands.run aggregate [NAME ...] [--threads 1] products by shared sums, beside plain ones
+python -m experiments.islands.run aggregate [NAME ...] [--threads 1] products by shared sums, and plain ones
 """
 
 import argparse

@@ -22,9 +22,9 @@ def keep_freed_memory() -> None:
 def give_back_large_memory() -> None:
     """Let this process give memory of large tensors back as soon as it is free, for as long as it lives.
 
-    What :func:`keep_freed_memory` keeps has gaps: a matrix does not fit where one of its size lay, as glibc 2.36
-    asks for more than it needs where memory is to be aligned, and small things settle in between. A deep model
-    that computes its layers again would have more of them in every layer.
+    What :func:`keep_freed_memory` keeps has gaps: a matrix does not fit where one of its size lay, as glibc
+    2.36 asks for more than it needs where memory is to be aligned, and small things settle in between. A deep
+    model that computes its layers again would have more of them in every layer.
     """
     _set({_MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: -1})
 

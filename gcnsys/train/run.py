@@ -150,7 +150,7 @@ def _loop(
 
 
 def prepare_process(config: RunConfig) -> None:
-    """Say what becomes of freed memory; set threads: as configured, OMP_NUM_THREADS, or a share of the cores."""
+    """Say what becomes of freed memory; set threads: as configured, OMP_NUM_THREADS, a share of the cores."""
     if config.recompute:
         give_back_large_memory()
     else:
