@@ -1,4 +1,4 @@
-"""Sums over neighbours with a part's nodes in each order, and what the order itself costs.
+"""Sums over neighbours with a part's nodes in each order, what of them misses the cache, what an order costs.
 
 python -m experiments.order.run [NAME|SPEC ...] [--parts P] [--widths 64,256] [--out FILE]
 """
@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.cache import Cache
 from experiments.kernels.graphs import data_folder
 from experiments.kernels.timing import side_by_side
 from experiments.machine import report
@@ -37,7 +39,7 @@ GRAPHS = {
 }
 """By name: a SPEC and the number of parts. Ids of synthetic graphs say nothing of their communities."""
 
-ORDERS: tuple[Ordered, ...] = get_args(Ordered)
+ORDERS: tuple[Ordered | Literal["random"], ...] = (*get_args(Ordered), "random")
 STRAIGHT = 1 << 20
 """A tile wider than any row: x is gathered in place, not copied in slabs first."""
 
@@ -56,6 +58,27 @@ def times_straight(matrix: Matrix, x: Tensor) -> Tensor:
     return out
 
 
+def found(inner: CSR, order: Ordered | Literal["random"], *, is_symmetric: bool) -> Tensor:
+    """A part's nodes in an order; ``random`` is what none can be worse than."""
+    if order == "random":
+        return torch.randperm(inner.num_rows, generator=torch.Generator().manual_seed(0))
+    return ordered(inner, order, is_symmetric=is_symmetric)
+
+
+def misses(inner: CSR, cache: Cache) -> float:
+    """Share of the gathered rows that miss a simulated cache, row after row, the second time over."""
+    sources = inner.indices.numpy().astype(np.int64)
+    cache.misses(sources)
+    return cache.misses(sources) / max(1, inner.num_edges)
+
+
+def both_caches(inner: CSR, width: int) -> dict[str, float]:
+    """Misses of a last cache of 32 MiB, and of a core's own of 1 MiB."""
+    line = 4 * width
+    caches = {"last": Cache(line=line), "own": Cache(size=1 << 20, line=line)}
+    return {name: misses(inner, cache) for name, cache in caches.items()}
+
+
 def measured(spec: str, parts: int, widths: list[int], seconds: float) -> dict[str, Any]:
     """Seconds to order the first part's nodes, and milliseconds of a product, by order."""
     graph = load(spec).graph
@@ -68,9 +91,9 @@ def measured(spec: str, parts: int, widths: list[int], seconds: float) -> dict[s
     costs, matrices = {}, {}
     for order in ORDERS:
         began = time.thread_time()
-        found = ordered(inner, order, is_symmetric=is_symmetric)
+        nodes = found(inner, order, is_symmetric=is_symmetric)
         costs[order] = time.thread_time() - began
-        matrices[order] = Matrix(renumbered(inner, found), symmetric=is_symmetric)
+        matrices[order] = Matrix(renumbered(inner, nodes), symmetric=is_symmetric)
     record: dict[str, Any] = {
         "parts": parts, "nodes": inner.num_rows, "edges": inner.num_edges,
         "assignment_seconds": assigning, "order_seconds": costs,
@@ -83,6 +106,9 @@ def measured(spec: str, parts: int, widths: list[int], seconds: float) -> dict[s
             runs[f"{order}, straight"] = partial(times_straight, matrix, x)
         best = side_by_side(runs, seconds=seconds, clock=time.thread_time)
         record[f"milliseconds_at_{width}"] = {name: 1e3 * spent for name, spent in best.items()}
+        record[f"misses_at_{width}"] = {
+            order: both_caches(matrix.csr, width) for order, matrix in matrices.items()
+        }  # fmt: skip
     return record
 
 
@@ -92,10 +118,11 @@ def table(name: str, record: dict[str, Any], widths: list[int]) -> str:
     for order in ORDERS:
         line = f"  {order:8s} {record['order_seconds'][order]:7.2f} s"
         for width in widths:
-            spent = record[f"milliseconds_at_{width}"]
+            spent, missed = record[f"milliseconds_at_{width}"], record[f"misses_at_{width}"][order]
             for kind in ("", ", straight"):
                 gain = spent["natural" + kind] / spent[order + kind]
                 line += f"   {width}{kind}: {spent[order + kind]:.2f} ms ({gain:.2f}x)"
+            line += f", misses {missed['last']:.1%} (own cache {missed['own']:.1%})"
         lines.append(line)
     return "\n".join(lines)
 

@@ -22,13 +22,16 @@ class Cache:
     Attributes:
         size: bytes.
         ways: lines of a set.
+        line: bytes of a line. Rows of 64, 128, 256 ... bytes can be taken for lines: what happens to one of a
+            row's lines happens to the others, in sets of their own.
     """
 
     size: int = 32 << 20
     ways: int = 16
+    line: int = LINE
 
     def __post_init__(self) -> None:
-        self.sets = self.size // (LINE * self.ways)
+        self.sets = self.size // (self.line * self.ways)
         self.tags = np.full((self.sets, self.ways), -1, dtype=np.int64)
         self.used = np.zeros((self.sets, self.ways), dtype=np.int64)
         self._clock = 0
