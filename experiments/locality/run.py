@@ -32,8 +32,8 @@ from gcnsys.train.source import find_partitioning
 
 SAMPLERS = ("neighbour", "ladies", "fastgcn", "shadow", "saint-node", "saint-edge", "saint-walk")
 MODES = ("plain", "published", "compact", "random")
-FIGURES = ("processor_seconds", "epoch_seconds", "draw_seconds", "gather_seconds", "compute_seconds", "rows", "edges", "megabytes",
-           "misses_a_row", "misses_an_edge", "accuracy")  # fmt: skip
+FIGURES = ("processor_seconds", "epoch_seconds", "draw_seconds", "gather_seconds", "compute_seconds", "rows",
+           "edges", "megabytes", "misses_a_row", "misses_an_edge", "accuracy")  # fmt: skip
 
 
 def shares(partitioning: Partitioning, comm: Comm) -> dict[str, dict[str, Any]]:
@@ -76,7 +76,8 @@ def trained(part: Partitioning, config: RunConfig, comm: Comm, placement: Placem
     row_bytes = x.shape[1] * 4 if isinstance(x, torch.Tensor) else round(8 * x.num_edges / x.num_rows)
     return found | {
         "batches": fmean(each.sampled["batches"] for each in timed),
-        "processor_seconds": fmean(spent[1:] or spent), "epoch_seconds": fmean(each.seconds for each in timed),
+        "processor_seconds": fmean(spent[1:] or spent),
+        "epoch_seconds": fmean(each.seconds for each in timed),
         "compute_seconds": fmean(each.compute_seconds for each in timed),
         "megabytes": found["rows"] * row_bytes / 1e6, "accuracy": best[1], **missed(trainer, row_bytes),
     }  # fmt: skip

@@ -3,8 +3,9 @@
 Letters: N nodes, F features.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,13 @@ from gcnsys.kernels.backend import core, native_for
 TILES = (16, 32, 64)
 """Features of a slab that are tried, in numbers of four bytes."""
 
-_TRIALS = 3
+_ROUNDS, _LEAST_ROUNDS = 20, 3
+_PATIENCE = 2.0
+"""Seconds after which no more than the least rounds are run."""
+
+_GAIN = 0.97
+"""Of the plain product's time: what is not faster than that may as well be chance."""
+
 _LEAST_BYTES = 64
 
 
@@ -122,11 +129,11 @@ class SharedMatrix(Matrix):
         key = x.shape[1], x.dtype, torch.get_num_threads()
         if key not in self._tiles:
             x = x.detach()
-            plain = _best(partial(super().times, x))
             tiles = [tile * 4 // x.element_size() for tile in TILES]
-            taken = [_best(partial(self.shared_times, x, tile=tile)) for tile in tiles]
+            shared = [partial(self.shared_times, x, tile=tile) for tile in tiles]
+            plain, *taken = _fastest([partial(super().times, x), *shared])
             self.seconds[key] = plain, min(taken)
-            self._tiles[key] = tiles[taken.index(min(taken))] if min(taken) < plain else 0
+            self._tiles[key] = tiles[taken.index(min(taken))] if min(taken) < _GAIN * plain else 0
         return self._tiles[key]
 
 
@@ -147,11 +154,17 @@ def shared_block(graph: Graph, plan: ReusePlan) -> LocalBlock:
     return block
 
 
-def _best(run: Callable[[], object]) -> float:
-    """Seconds of the fastest of a few runs, after as many that warm up."""
-    taken = []
-    for _ in range(2 * _TRIALS):
-        began = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - began)
-    return min(taken[_TRIALS:])
+def _fastest(runs: Sequence[Callable[[], object]]) -> list[float]:
+    """Seconds of the fastest of some runs of each, in turn."""
+    # On one thread its own time counts, whatever else the machine does.
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    best = [math.inf] * len(runs)
+    began = time.perf_counter()
+    for number in range(_ROUNDS):
+        for place, run in enumerate(runs):
+            start = clock()
+            run()
+            best[place] = min(best[place], clock() - start)
+        if number + 1 >= _LEAST_ROUNDS and time.perf_counter() - began > _PATIENCE:
+            break
+    return best
