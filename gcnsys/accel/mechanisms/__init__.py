@@ -1,0 +1,19 @@
+"""How accelerators compute: a module each."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from gcnsys.accel.mechanisms.awb import AWBGCN
+from gcnsys.accel.mechanisms.gcnax import GCNAX
+from gcnsys.accel.mechanisms.gcnear import GCNear
+from gcnsys.accel.mechanisms.gcod import GCoD
+from gcnsys.accel.mechanisms.hygcn import HyGCN
+from gcnsys.accel.mechanisms.igcn import IGCN
+from gcnsys.accel.mechanisms.roofline import Roofline
+
+AnyMechanism = Annotated[
+    AWBGCN | GCNAX | GCNear | GCoD | HyGCN | IGCN | Roofline, Field(discriminator="kind")
+]
+
+__all__ = ["AWBGCN", "GCNAX", "AnyMechanism", "GCNear", "GCoD", "HyGCN", "IGCN", "Roofline"]

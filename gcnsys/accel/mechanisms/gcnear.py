@@ -1,0 +1,100 @@
+"""GCNear (Zhou et al., 2021): sums are made beside the memory, products in one central engine."""
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from gcnsys.accel.chip import Chip
+from gcnsys.accel.estimate import StepCost
+from gcnsys.accel.mechanisms.base import Mechanism, joined
+from gcnsys.accel.work import Order, Step, Structure, Work
+from gcnsys.graph import CSR
+
+
+class GCNear(Mechanism):
+    """Near-memory engines on the buffer chips of memory modules, and a systolic array.
+
+    Nodes are dealt out to modules evenly. Each module reads the rows of its own nodes, adds up those of a
+    destination, and sends one row of sums; so a destination takes no more rows over the channels than there
+    are modules. Local reads, sums, channels and the array work at the same time on consecutive shards.
+
+    Attributes:
+        modules: memory modules.
+        local_gb_per_s: of all modules together, inside of them.
+        near_gflops: of a module's engine.
+        array: rows and columns of the systolic array; products are padded to it.
+        near_memory: sums are made beside the memory; else every row crosses the channels.
+        exchange: aggregate on the narrower side of a layer; else always the inputs first.
+    """
+
+    kind: Literal["gcnear"]
+    modules: int = Field(ge=1)
+    local_gb_per_s: float = Field(gt=0)
+    near_gflops: float = Field(gt=0)
+    array: int = Field(ge=1)
+    near_memory: bool = True
+    exchange: bool = True
+
+    @property
+    def order(self) -> Order:
+        return "narrower" if self.exchange else "ax"
+
+    def step(self, step: Step, work: Work, chip: Chip, efficiency: float) -> StepCost:
+        value, nodes = chip.value_bytes, work.structure.num_nodes
+        rows = step.entries * step.width * value
+        products = sum(
+            product.dense * math.ceil(product.columns / self.array) * self.array for product in step.products
+        )
+        combination = products / chip.macs
+        per_second = chip.clock_mhz * 1e6
+        reads, sums = rows / (self.local_gb_per_s * 1e9), step.aggregation / (self.near_gflops * self.modules * 1e9)
+        aggregation = (max(reads, sums) if self.near_memory else step.aggregation / chip.macs_per_second) * per_second
+        sent = channel_rows(work.structure, self.modules) if self.near_memory else step.entries
+        # What was combined first goes back to the memory to be summed; else the array takes the sums as they come.
+        between = nodes * step.width * value if step.width == step.outputs else 0.0
+        traffic = {
+            "sums": sent * step.width * value,
+            "rows read": nodes * step.inputs * value,
+            "rows written": nodes * step.outputs * value + between,
+            "weights": step.weights * value,
+        }
+        notes = {"channel_rows": float(sent), "local_bytes": rows}
+        return joined(
+            step, combination, aggregation, max(combination, aggregation) / efficiency, traffic, chip, notes=notes
+        )
+
+
+def channel_rows(structure: Structure, modules: int) -> float:
+    """Rows of sums that cross the channels in one aggregation, a module and destination each.
+
+    Node u is in module ``u mod modules``. Where the matrix is not known, neighbours are in modules at random
+    and all nodes have the mean number of them.
+    """
+    if structure.matrix is None:
+        mean = structure.entries / structure.num_nodes
+        return structure.num_nodes * modules * (1 - (1 - 1 / modules) ** mean)
+    return float(module_reads(structure.matrix, modules))
+
+
+def module_reads(matrix: CSR, modules: int) -> int:
+    """Pairs of a destination and a module that holds a neighbour of it."""
+    pairs = matrix.rows().long() * modules + matrix.indices.long() % modules
+    seen = torch.zeros(matrix.num_rows * modules, dtype=torch.bool)
+    seen[pairs] = True
+    return int(seen.sum())
+
+
+def exchange_ratio(nodes: int, edges: int, before: int, after: int) -> float:
+    """How many times fewer values move if a layer is combined before it is aggregated.
+
+    By the paper's count: both passes read a row for each edge, and the other side's rows are moved once.
+
+    Args:
+        nodes: N.
+        edges: without self-loops.
+        before, after: widths of the layer.
+    """
+    return float((2 * edges * before + nodes * after) / np.float64(2 * edges * after + nodes * before))

@@ -1,0 +1,45 @@
+"""I-GCN (Geng et al., MICRO 2021): A(XW), island by island, while a locator finds the islands."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from gcnsys.accel.chip import Chip
+from gcnsys.accel.estimate import StepCost
+from gcnsys.accel.mechanisms.base import Mechanism, joined, streamed
+from gcnsys.accel.work import Order, Step, Work
+
+
+class IGCN(Mechanism):
+    """Islands as tasks, their shared sums made once.
+
+    In the first layer the locator works ahead of the consumer; the slower of the two sets the time. It is
+    taken to read an entry a cycle in each engine. Where no islands are given, it reads every entry once and
+    nothing is saved.
+
+    Attributes:
+        engines: searches at a time.
+        sharing: use the sums that islands share.
+    """
+
+    kind: Literal["i-gcn"]
+    engines: float = Field(gt=0)
+    sharing: bool = True
+
+    @property
+    def order(self) -> Order:
+        return "xw"
+
+    def step(self, step: Step, work: Work, chip: Chip, efficiency: float) -> StepCost:
+        islands = work.structure.islands
+        kept = islands.kept if islands is not None and self.sharing else 1.0
+        operations = step.aggregation * kept
+        combination, aggregation = step.combination / chip.macs, operations / chip.macs
+        scanned = islands.scanned if islands is not None else work.structure.entries
+        locating = scanned / self.engines if step.first else 0.0
+        compute = max((combination + aggregation) / efficiency, locating)
+        notes = {"operations": operations, "locating_cycles": locating}
+        return joined(
+            step, combination, aggregation, compute, streamed(step, work, self.order, chip), chip,
+            macs=step.combination + operations, notes=notes,
+        )  # fmt: skip

@@ -1,0 +1,94 @@
+"""Graphs that are known by their counts: those of published evaluations, and a user's own.
+
+A count is enough for most mechanisms, and all there is of graphs that cannot be loaded here. The number of
+edges is always explicit: two graphs are called Reddit, and two NELL.
+"""
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+from pydantic import Field
+
+from gcnsys.accel.chip import Settings
+from gcnsys.accel.work import Kind, Structure, Work, model_work
+from gcnsys.errors import InputError
+from gcnsys.registry import unknown
+
+
+class GraphCounts(Settings):
+    """A graph by its counts.
+
+    Attributes:
+        nodes: N.
+        edges: directed, without self-loops.
+        features, classes: widths of inputs and outputs.
+        hidden: width between layers, where none is asked for.
+        feature_density: the share of features that is not zero.
+        hidden_density: the share of hidden rows that is not zero.
+        source: where the numbers come from.
+    """
+
+    nodes: int = Field(ge=1)
+    edges: int = Field(ge=0)
+    features: int = Field(ge=1)
+    classes: int = Field(ge=1)
+    hidden: int = Field(16, ge=1)
+    feature_density: float = Field(1.0, ge=0, le=1)
+    hidden_density: float = Field(1.0, ge=0, le=1)
+    source: str
+
+    @property
+    def structure(self) -> Structure:
+        """A + I: an entry for each edge and each node."""
+        return Structure(self.nodes, self.edges + self.nodes)
+
+    def work(
+        self, name: str, *, hidden: int | None = None, layers: int = 2, kind: Kind = "gcn",
+        hidden_density: float | None = None, training: bool = False, bits: int | None = None,
+    ) -> Work:  # fmt: skip
+        """A model on it."""
+        widths = [self.features, *[hidden or self.hidden] * (layers - 1), self.classes]
+        share = self.hidden_density if hidden_density is None else hidden_density
+        return model_work(
+            name, self.structure, widths, self.feature_density, kind=kind, hidden_density=share,
+            training=training, bits=bits,
+        )  # fmt: skip
+
+    @classmethod
+    def checked(cls, values: dict[str, Any], origin: str) -> Self:
+        """From a table of a file.
+
+        Raises:
+            InputError: one sentence that names the field.
+        """
+        try:
+            return cls.model_validate(values)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"{origin}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def graphs() -> dict[str, GraphCounts]:
+    """Those that come with gcnsys, by name."""
+    text = (files("gcnsys.accel") / "data" / "graphs.toml").read_text()
+    return {name: GraphCounts.checked(values, name) for name, values in tomllib.loads(text).items()}
+
+
+def counts(argument: str) -> GraphCounts:
+    """A graph by name, or that of a file ``*.toml`` with one graph's fields.
+
+    Raises:
+        InputError: no such graph, or not such a file.
+    """
+    if argument.endswith(".toml"):
+        try:
+            return GraphCounts.checked(tomllib.loads(Path(argument).read_text()), argument)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{argument}: cannot be read as TOML ({error})") from error
+    known = graphs()
+    if argument not in known:
+        raise unknown("graph known by its counts", argument, known)
+    return known[argument]

@@ -1,0 +1,331 @@
+"""What a model asks of an accelerator: products of layers, with the zeros that are in them.
+
+A layer multiplies rows by weights (combination) and adds up neighbours (aggregation). Which comes first is
+the accelerator's choice, so that a :class:`Work` says what a layer is and :meth:`Work.steps` what it takes in
+an order. Training adds the steps back through the layers and the update of the weights.
+
+Letters: N nodes, F and C the widths of a layer's inputs and outputs, nnz entries that are not zero.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gcnsys.accel.blocks import Blocks
+from gcnsys.accel.islands import IslandTasks
+from gcnsys.errors import InputError
+from gcnsys.graph import CSR, Graph
+from gcnsys.registry import unknown
+
+Kind = Literal["gcn", "sage", "gin"]
+Order = Literal["xw", "ax", "narrower"]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Structure:
+    """The matrix that is multiplied by, A + I, as far as it is known.
+
+    Attributes:
+        num_nodes: N.
+        entries: of A + I; A alone where a layer adds no self-loop.
+        matrix: its pattern, ``[N, N]``; None: counts alone are known.
+        blocks: its diagonal blocks after polarization.
+        islands: what its islands save.
+    """
+
+    num_nodes: int
+    entries: int
+    matrix: CSR | None = None
+    blocks: Blocks | None = None
+    islands: IslandTasks | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_nodes < 1 or self.entries < 0:
+            raise InputError(
+                f"a graph needs a node and no fewer than 0 entries, got {self.num_nodes} and {self.entries}"
+            )
+
+    @classmethod
+    def of(cls, graph: Graph, blocks: Blocks | None = None, islands: IslandTasks | None = None) -> "Structure":
+        """That of a graph whose nodes all get a self-loop."""
+        matrix = graph.adjacency.looped()
+        return cls(graph.num_nodes, matrix.num_edges, matrix, blocks, islands)
+
+    @property
+    def row_entries(self) -> Counts | None:
+        """``[N]`` entries of each row, where they are known."""
+        return None if self.matrix is None else self.matrix.indptr.diff().numpy()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        kind: gcn; sage, with a product of a node's own row; gin, with a second product.
+        inputs, outputs: F, C.
+        nonzeros: of the inputs ``[N, F]``.
+        row_nonzeros: ``[N]`` of each row of theirs, where they are known.
+        weight_density: the share of weights that is not zero.
+    """
+
+    kind: Kind
+    inputs: int
+    outputs: int
+    nonzeros: float
+    row_nonzeros: Counts | None = None
+    weight_density: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown("kind of layer", self.kind, get_args(Kind))
+        if self.inputs < 1 or self.outputs < 1 or self.nonzeros < 0:
+            raise InputError(
+                f"a layer needs widths of at least 1 and inputs, got {self.inputs}, {self.outputs} and "
+                f"{self.nonzeros:g} that are not zero"
+            )
+        if not 0 <= self.weight_density <= 1:
+            raise InputError(f"a share of weights lies in [0, 1], got {self.weight_density}")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Product:
+    """Rows times weights, in which zeros of the rows are left out.
+
+    Attributes:
+        nonzeros: of the rows.
+        dense: what they would be without zeros: rows times ``inner``.
+        inner: columns of the rows.
+        columns: of the result.
+        row_nonzeros: ``[N]``, where they are known.
+        weight_density: the share of weights that is not zero.
+    """
+
+    nonzeros: float
+    dense: float
+    inner: int
+    columns: int
+    row_nonzeros: Counts | None = None
+    weight_density: float = 1.0
+
+    @property
+    def macs(self) -> float:
+        return self.nonzeros * self.columns
+
+    @property
+    def weights(self) -> float:
+        """Weights that are read."""
+        return self.inner * self.columns * self.weight_density
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Step:
+    """A layer on its way forth or back.
+
+    Attributes:
+        name: for people.
+        products: combination.
+        width: columns that are aggregated; 0: none.
+        inputs, outputs: widths of the rows that are read and written.
+        nonzeros: of the rows that are read.
+        first, last: its inputs are the features; its outputs are the results.
+        entries: of the matrix that aggregates.
+    """
+
+    name: str
+    products: tuple[Product, ...]
+    width: int
+    inputs: int
+    outputs: int
+    nonzeros: float
+    first: bool
+    last: bool
+    entries: int
+
+    @property
+    def combination(self) -> float:
+        """Multiply-accumulates of rows times weights."""
+        return sum(product.macs for product in self.products)
+
+    @property
+    def aggregation(self) -> float:
+        """Accumulations of neighbours, an entry and a column each."""
+        return float(self.entries * self.width)
+
+    @property
+    def macs(self) -> float:
+        return self.combination + self.aggregation
+
+    @property
+    def weights(self) -> float:
+        """Weights that are read."""
+        return sum(product.weights for product in self.products)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Work:
+    """A model on a graph.
+
+    Attributes:
+        name: for people.
+        structure: the graph.
+        layers: of the model, first to last.
+        training: an epoch, forth, back and the update; else one inference.
+        bits: of a value; None: what the accelerator has.
+    """
+
+    name: str
+    structure: Structure
+    layers: tuple[Layer, ...]
+    training: bool = False
+    bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise InputError(f"{self.name}: a model needs a layer")
+        for before, after in zip(self.layers[:-1], self.layers[1:], strict=True):
+            if before.outputs != after.inputs:
+                raise InputError(
+                    f"{self.name}: a layer gives {before.outputs} columns and the next one reads {after.inputs}"
+                )
+        if self.bits is not None and not 1 <= self.bits <= 64:
+            raise InputError(f"{self.name}: a value has 1 to 64 bits, got {self.bits}")
+
+    def steps(self, order: Order = "xw") -> list[Step]:
+        """What is computed in an order; with training, back from the last layer to the first as well."""
+        forth = [self._forth(number, order) for number in range(len(self.layers))]
+        if not self.training:
+            return forth
+        return forth + [self._back(number, order) for number in reversed(range(len(self.layers)))]
+
+    def macs(self, order: Order = "xw") -> float:
+        """Multiply-accumulates of all steps."""
+        return sum(step.macs for step in self.steps(order))
+
+    @property
+    def update(self) -> float:
+        """Weights that training updates."""
+        return float(sum(_matrices(layer) * layer.inputs * layer.outputs for layer in self.layers))
+
+    def narrowed(self, entries: int) -> "Work":
+        """The same work with fewer entries in the matrix, known by their count alone."""
+        return replace(self, structure=Structure(self.structure.num_nodes, entries))
+
+    def _aggregates_first(self, layer: Layer, order: Order) -> bool:
+        return order == "ax" or (order == "narrower" and layer.inputs < layer.outputs)
+
+    def _forth(self, number: int, order: Order) -> Step:
+        layer, nodes = self.layers[number], self.structure.num_nodes
+        dense = float(nodes * layer.inputs)
+        first = self._aggregates_first(layer, order)
+        own = Product(layer.nonzeros, dense, layer.inputs, layer.outputs, layer.row_nonzeros, layer.weight_density)
+        summed = replace(own, nonzeros=self.filled(layer), row_nonzeros=None) if first else own
+        products = [summed]
+        if layer.kind == "sage":
+            products.append(own)
+        if layer.kind == "gin":
+            full = float(nodes * layer.outputs)
+            products.append(Product(full, full, layer.outputs, layer.outputs, None, layer.weight_density))
+        return Step(
+            f"layer {number + 1}", tuple(products), layer.inputs if first else layer.outputs, layer.inputs,
+            layer.outputs, layer.nonzeros, number == 0, number == len(self.layers) - 1,
+            self.structure.entries,
+        )  # fmt: skip
+
+    def _back(self, number: int, order: Order) -> Step:
+        """Gradients of weights, and of inputs but those of the first layer; the transpose aggregates.
+
+        Where the first layer aggregates first, its sums are constant and nothing is aggregated backwards.
+        """
+        layer, nodes = self.layers[number], self.structure.num_nodes
+        first = self._aggregates_first(layer, order)
+        forth = self._forth(number, order)
+        products = [
+            replace(product, row_nonzeros=None) for product in forth.products
+        ]  # rows' transpose times gradients: as many as forth
+        if number > 0:
+            full = float(nodes * layer.outputs)
+            products += [
+                Product(full, full, layer.outputs, product.inner, None, layer.weight_density)
+                for product in forth.products
+            ]
+        width = 0 if first and number == 0 else forth.width
+        return Step(
+            f"layer {number + 1} back", tuple(products), width, layer.outputs, layer.inputs,
+            float(nodes * layer.outputs), False, number == 0, self.structure.entries,
+        )  # fmt: skip
+
+    def filled(self, layer: Layer) -> float:
+        """Entries of ``A X`` that are expected not to be zero, each column of X filled at random alike."""
+        nodes, share = self.structure.num_nodes, layer.nonzeros / (self.structure.num_nodes * layer.inputs)
+        rows = self.structure.row_entries
+        if share >= 1:
+            return float(nodes * layer.inputs)
+        if rows is None:
+            return nodes * layer.inputs * (1 - (1 - share) ** (self.structure.entries / nodes))
+        return float(layer.inputs * (1 - (1 - share) ** rows.astype(float)).sum())
+
+
+def _matrices(layer: Layer) -> int:
+    return 1 if layer.kind == "gcn" else 2
+
+
+def model_work(
+    name: str, structure: Structure, widths: Sequence[int], x: Tensor | CSR | float | None = None, *,
+    kind: Kind = "gcn", hidden_density: float | Sequence[float] = 1.0, training: bool = False,
+    bits: int | None = None,
+) -> Work:  # fmt: skip
+    """The work of a stack of layers.
+
+    Args:
+        name: for people.
+        structure: the graph.
+        widths: of features, between layers, of results.
+        x: features, of which zeros are counted; or the share of them that is not zero; None: all.
+        kind: of all layers.
+        hidden_density: the share of hidden rows that is not zero, one for all or one each.
+        training: see :class:`Work`.
+        bits: see :class:`Work`.
+
+    Raises:
+        InputError: widths, shares or kinds make no model.
+    """
+    if len(widths) < 2:
+        raise InputError(f"{name}: a model needs the widths of its inputs and outputs, got {list(widths)}")
+    hidden = len(widths) - 2
+    shares = [hidden_density] * hidden if isinstance(hidden_density, int | float) else list(hidden_density)
+    if len(shares) != hidden or any(not 0 <= share <= 1 for share in shares):
+        raise InputError(f"{name}: needs a share in [0, 1] for each of {hidden} hidden layers, got {shares}")
+    nodes = structure.num_nodes
+    given, rows = _nonzeros(name, x, nodes, widths[0])
+    nonzeros = [given, *(share * nodes * width for share, width in zip(shares, widths[1:-1], strict=True))]
+    layers = tuple(
+        Layer(kind, before, after, count, rows if number == 0 else None)
+        for number, (before, after, count) in enumerate(zip(widths[:-1], widths[1:], nonzeros, strict=True))
+    )
+    return Work(name, structure, layers, training, bits)
+
+
+def _nonzeros(name: str, x: Tensor | CSR | float | None, nodes: int, width: int) -> tuple[float, Counts | None]:
+    if x is None or isinstance(x, int | float):
+        share = 1.0 if x is None else float(x)
+        if not 0 <= share <= 1:
+            raise InputError(f"{name}: a share of features lies in [0, 1], got {share}")
+        return share * nodes * width, None
+    shape = (x.num_rows, x.num_cols) if isinstance(x, CSR) else tuple(x.shape)
+    if shape != (nodes, width):
+        raise InputError(f"{name}: features must be [{nodes}, {width}], got {list(shape)}")
+    rows = x.indptr.diff() if isinstance(x, CSR) else torch.count_nonzero(x, dim=1)
+    counts: Counts = rows.to(torch.int64).numpy()
+    return float(counts.sum()), counts
+
+
+def layer_widths(work: Work) -> Iterator[tuple[int, int]]:
+    """F and C of every layer."""
+    return ((layer.inputs, layer.outputs) for layer in work.layers)
