@@ -72,15 +72,15 @@ def is_resident(work: Work, order: Order, chip: Chip) -> bool:
 
 
 def streamed(step: Step, work: Work, order: Order, chip: Chip) -> dict[str, float]:
-    """Bytes of a step that reads each of its inputs once; rows between layers stay on chip if they fit."""
+    """Bytes of a step that reads each of its inputs once; of rows between layers, what does not fit on chip."""
     if is_resident(work, order, chip):
         return {}
     nodes, value = work.structure.num_nodes, chip.value_bytes
     read = chip.rows_bytes(step.nonzeros, float(nodes * step.inputs))
     written = nodes * step.outputs * value
     traffic = {"matrix": step.entries * chip.entry_bytes if step.width else 0.0, "weights": step.weights * value}
-    traffic["rows read"] = read if step.first or read > chip.on_chip_bytes else 0.0
-    traffic["rows written"] = written if step.last or written > chip.on_chip_bytes else 0.0
+    traffic["rows read"] = read if step.first else max(0.0, read - chip.on_chip_bytes)
+    traffic["rows written"] = written if step.last else max(0.0, written - chip.on_chip_bytes)
     if work.training:  # what is kept from forth to back is written and read, whatever fits now
         traffic |= {"rows read": read, "rows written": written}
     return {name: size for name, size in traffic.items() if size}

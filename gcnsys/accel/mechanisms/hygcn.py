@@ -14,6 +14,7 @@ from gcnsys.accel.work import Order, Step, Work
 from gcnsys.graph import CSR
 
 Ints = npt.NDArray[np.int64]
+Windows = Literal["sliding", "whole", "needed"]
 
 
 class HyGCN(Mechanism):
@@ -29,7 +30,8 @@ class HyGCN(Mechanism):
         skips_zeros: combination leaves zeros of AX out.
         aggregation_bytes: buffer of sums.
         input_bytes: buffer of a window.
-        sliding: windows slide and shrink; else every source is read for every interval.
+        windows: sliding, as said; whole: every source is read for every interval; needed: those alone that an
+            interval needs, without their zeros.
         pipelined: one interval is combined while the next is aggregated.
     """
 
@@ -39,7 +41,7 @@ class HyGCN(Mechanism):
     skips_zeros: bool = False
     aggregation_bytes: float = Field(gt=0)
     input_bytes: float = Field(gt=0)
-    sliding: bool = True
+    windows: Windows = "sliding"
     pipelined: bool = True
 
     @property
@@ -60,15 +62,26 @@ class HyGCN(Mechanism):
             compute = combination + aggregation
         loaded = self._rows_loaded(step, work, chip, intervals)
         nodes, value = work.structure.num_nodes, chip.value_bytes
-        weights = step.weights * value
+        row = step.width * value
+        if self.windows == "needed":
+            row = min(row, step.nonzeros / nodes * chip.entry_bytes)
         traffic = {
             "matrix": step.entries * chip.entry_bytes if step.width else 0.0,
-            "rows read": loaded * step.width * value,
-            "weights": weights if weights <= chip.on_chip_bytes else weights * intervals,
+            "rows read": loaded * row,
+            "weights": self._weights_read(step, work, chip, intervals),
             "rows written": nodes * step.outputs * value,
         }
         notes = {"intervals": float(intervals), "rows_loaded": loaded}
         return joined(step, combination, aggregation, compute / efficiency, traffic, chip, notes=notes)
+
+    def _weights_read(self, step: Step, work: Work, chip: Chip, intervals: int) -> float:
+        """Weights once if they fit; else for every interval, or all sums are kept off chip meanwhile."""
+        weights = step.weights * chip.value_bytes
+        if weights <= chip.on_chip_bytes:
+            return weights
+        sums = chip.rows_bytes(sum(product.nonzeros for product in step.products), math.inf)
+        dense = sum(product.dense for product in step.products) * chip.value_bytes
+        return min(weights * intervals, weights + 2 * min(sums, dense))
 
     def _padded(self, columns: int) -> int:
         return math.ceil(columns / self.array_columns) * self.array_columns if self.array_columns else columns
@@ -82,9 +95,9 @@ class HyGCN(Mechanism):
         nodes = structure.num_nodes
         if not step.width:
             return 0.0
-        if not self.sliding:
+        if self.windows == "whole":
             return float(nodes * intervals)
-        height = max(1, int(self.input_bytes / 2 / (step.width * chip.value_bytes)))
+        height = 1 if self.windows == "needed" else max(1, int(self.input_bytes / 2 / (step.width * chip.value_bytes)))
         if structure.matrix is not None:
             return float(windows_loaded(structure.matrix, intervals, height))
         # Sources at random: a window starts at a needed row, ends at the last one within it, then skips some.

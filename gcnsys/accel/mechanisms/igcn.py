@@ -13,17 +13,19 @@ from gcnsys.accel.work import Order, Step, Work
 class IGCN(Mechanism):
     """Islands as tasks, their shared sums made once.
 
-    In the first layer the locator works ahead of the consumer; the slower of the two sets the time. It is
-    taken to read an entry a cycle in each engine. Where no islands are given, it reads every entry once and
-    nothing is saved.
+    In the first layer the locator works ahead of the consumer; the slower of the two sets the time, after all
+    degrees have been looked at once for hubs. A search is taken to read an entry a cycle. Where no islands are
+    given, every entry is read once and nothing is saved.
 
     Attributes:
         engines: searches at a time.
+        detectors: degrees that are looked at in a cycle.
         sharing: use the sums that islands share.
     """
 
     kind: Literal["i-gcn"]
     engines: float = Field(gt=0)
+    detectors: float = Field(gt=0)
     sharing: bool = True
 
     @property
@@ -37,8 +39,9 @@ class IGCN(Mechanism):
         combination, aggregation = step.combination / chip.macs, operations / chip.macs
         scanned = islands.scanned if islands is not None else work.structure.entries
         locating = scanned / self.engines if step.first else 0.0
-        compute = max((combination + aggregation) / efficiency, locating)
-        notes = {"operations": operations, "locating_cycles": locating}
+        detecting = work.structure.num_nodes / self.detectors if step.first else 0.0
+        compute = detecting + max((combination + aggregation) / efficiency, locating)
+        notes = {"operations": operations, "locating_cycles": detecting + locating}
         return joined(
             step, combination, aggregation, compute, streamed(step, work, self.order, chip), chip,
             macs=step.combination + operations, notes=notes,
