@@ -8,7 +8,7 @@ the other tables hold, by the field's dotted name. Users add files of their own.
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pydantic
 from pydantic import Field, model_validator
@@ -41,6 +41,7 @@ class Accelerator(Settings):
     Attributes:
         name: as users type it.
         summary: a line about it.
+        scale: its own size, or that of a comparison at equal resources.
         chip: rates and sizes.
         mechanism: how it computes.
         fit: constants.
@@ -49,6 +50,7 @@ class Accelerator(Settings):
 
     name: str = Field(min_length=1)
     summary: str = ""
+    scale: Literal["own", "equal"] = "own"
     chip: Chip
     mechanism: AnyMechanism
     fit: Fit = Fit()
@@ -109,7 +111,9 @@ class Accelerator(Settings):
             InputError: no such field, or not such a value.
         """
         tables: dict[str, Settings] = {"chip": self.chip, "mechanism": self.mechanism, "fit": self.fit}
-        known = {f"{table}.{name}": kind for table, each in tables.items() for name, kind in _numbers(each).items()}
+        known = {
+            f"{table}.{name}": kind for table, each in tables.items() for name, kind in _numbers(each).items()
+        }
         found = [name for name in known if field in (name, name.partition(".")[2])]
         if not found:
             raise unknown(f"number of {self.name}", field, known)
@@ -165,7 +169,9 @@ def _numbers(settings: Settings) -> dict[str, type]:
 
 def names() -> list[str]:
     """The accelerators that come with gcnsys."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def load(name: str) -> Accelerator:

@@ -40,10 +40,9 @@ class GraphCounts(Settings):
     hidden_density: float = Field(1.0, ge=0, le=1)
     source: str
 
-    @property
-    def structure(self) -> Structure:
-        """A + I: an entry for each edge and each node."""
-        return Structure(self.nodes, self.edges + self.nodes)
+    def structure(self, kind: Kind = "gcn") -> Structure:
+        """A + I, an entry for each edge and each node; A for layers that treat a node's own row apart."""
+        return Structure(self.nodes, self.edges + (0 if kind == "sage" else self.nodes))
 
     def work(
         self, name: str, *, hidden: int | None = None, layers: int = 2, kind: Kind = "gcn",
@@ -53,7 +52,7 @@ class GraphCounts(Settings):
         widths = [self.features, *[hidden or self.hidden] * (layers - 1), self.classes]
         share = self.hidden_density if hidden_density is None else hidden_density
         return model_work(
-            name, self.structure, widths, self.feature_density, kind=kind, hidden_density=share,
+            name, self.structure(kind), widths, self.feature_density, kind=kind, hidden_density=share,
             training=training, bits=bits,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ an order. Training adds the steps back through the layers and the update of the 
 Letters: N nodes, F and C the widths of a layer's inputs and outputs, nnz entries that are not zero.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -33,7 +33,7 @@ class Structure:
 
     Attributes:
         num_nodes: N.
-        entries: of A + I; A alone where a layer adds no self-loop.
+        entries: of A + I; of A where a layer treats a node's own row apart.
         matrix: its pattern, ``[N, N]``; None: counts alone are known.
         blocks: its diagonal blocks after polarization.
         islands: what its islands save.
@@ -52,9 +52,12 @@ class Structure:
             )
 
     @classmethod
-    def of(cls, graph: Graph, blocks: Blocks | None = None, islands: IslandTasks | None = None) -> "Structure":
-        """That of a graph whose nodes all get a self-loop."""
-        matrix = graph.adjacency.looped()
+    def of(
+        cls, graph: Graph, blocks: Blocks | None = None, islands: IslandTasks | None = None, *,
+        kind: Kind = "gcn",
+    ) -> "Structure":  # fmt: skip
+        """That of a graph whose nodes all get a self-loop, but for layers that treat a node's own row apart."""
+        matrix = graph.adjacency.pattern if kind == "sage" else graph.adjacency.looped()
         return cls(graph.num_nodes, matrix.num_edges, matrix, blocks, islands)
 
     @property
@@ -224,7 +227,9 @@ class Work:
         layer, nodes = self.layers[number], self.structure.num_nodes
         dense = float(nodes * layer.inputs)
         first = self._aggregates_first(layer, order)
-        own = Product(layer.nonzeros, dense, layer.inputs, layer.outputs, layer.row_nonzeros, layer.weight_density)
+        own = Product(
+            layer.nonzeros, dense, layer.inputs, layer.outputs, layer.row_nonzeros, layer.weight_density
+        )
         summed = replace(own, nonzeros=self.filled(layer), row_nonzeros=None) if first else own
         products = [summed]
         if layer.kind == "sage":
@@ -312,7 +317,9 @@ def model_work(
     return Work(name, structure, layers, training, bits)
 
 
-def _nonzeros(name: str, x: Tensor | CSR | float | None, nodes: int, width: int) -> tuple[float, Counts | None]:
+def _nonzeros(
+    name: str, x: Tensor | CSR | float | None, nodes: int, width: int
+) -> tuple[float, Counts | None]:
     if x is None or isinstance(x, int | float):
         share = 1.0 if x is None else float(x)
         if not 0 <= share <= 1:
@@ -324,8 +331,3 @@ def _nonzeros(name: str, x: Tensor | CSR | float | None, nodes: int, width: int)
     rows = x.indptr.diff() if isinstance(x, CSR) else torch.count_nonzero(x, dim=1)
     counts: Counts = rows.to(torch.int64).numpy()
     return float(counts.sum()), counts
-
-
-def layer_widths(work: Work) -> Iterator[tuple[int, int]]:
-    """F and C of every layer."""
-    return ((layer.inputs, layer.outputs) for layer in work.layers)

@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from gcnsys import __version__, kernels
-from gcnsys.cli import data, export, islandize, partition, predict, report, sample, train, train_minibatch
+from gcnsys.cli import (
+    data,
+    estimate,
+    export,
+    islandize,
+    partition,
+    predict,
+    report,
+    sample,
+    train,
+    train_minibatch,
+)
 from gcnsys.cli.output import Output
 from gcnsys.errors import GcnsysError
 from gcnsys.registry import unknown
@@ -20,7 +31,8 @@ from gcnsys.train.folder import plain
 
 COMMANDS = {
     "data": data, "partition": partition, "train": train, "train-minibatch": train_minibatch,
-    "sample": sample, "predict": predict, "export": export, "islandize": islandize, "report": report,
+    "sample": sample, "predict": predict, "export": export, "islandize": islandize,
+    "estimate": estimate, "report": report,
 }  # fmt: skip
 
 

@@ -16,4 +16,4 @@ AnyMechanism = Annotated[
     AWBGCN | GCNAX | GCNear | GCoD | HyGCN | IGCN | Roofline, Field(discriminator="kind")
 ]
 
-__all__ = ["AWBGCN", "GCNAX", "AnyMechanism", "GCNear", "GCoD", "HyGCN", "IGCN", "Roofline"]
+__all__ = ["AWBGCN", "GCNAX", "IGCN", "AnyMechanism", "GCNear", "GCoD", "HyGCN", "Roofline"]

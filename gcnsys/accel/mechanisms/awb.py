@@ -36,12 +36,15 @@ class AWBGCN(Mechanism):
 
     def step(self, step: Step, work: Work, chip: Chip, efficiency: float) -> StepCost:
         combination = sum(
-            self._cycles(product.nonzeros, product.row_nonzeros, product.columns, chip) for product in step.products
+            self._cycles(product.nonzeros, product.row_nonzeros, product.columns, chip)
+            for product in step.products
         )
         rows = work.structure.row_entries
         aggregation = self._cycles(float(step.entries), rows, step.width, chip)
         compute = (combination + aggregation) / efficiency
-        traffic = self._spilled(step, work, chip) if self.partial_rows else streamed(step, work, self.order, chip)
+        traffic = (
+            self._spilled(step, work, chip) if self.partial_rows else streamed(step, work, self.order, chip)
+        )
         return joined(step, combination, aggregation, compute, traffic, chip)
 
     def _cycles(self, nonzeros: float, rows: Counts | None, columns: int, chip: Chip) -> float:

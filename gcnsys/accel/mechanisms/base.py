@@ -78,7 +78,10 @@ def streamed(step: Step, work: Work, order: Order, chip: Chip) -> dict[str, floa
     nodes, value = work.structure.num_nodes, chip.value_bytes
     read = chip.rows_bytes(step.nonzeros, float(nodes * step.inputs))
     written = nodes * step.outputs * value
-    traffic = {"matrix": step.entries * chip.entry_bytes if step.width else 0.0, "weights": step.weights * value}
+    traffic = {
+        "matrix": step.entries * chip.entry_bytes if step.width else 0.0,
+        "weights": step.weights * value,
+    }
     traffic["rows read"] = read if step.first else max(0.0, read - chip.on_chip_bytes)
     traffic["rows written"] = written if step.last else max(0.0, written - chip.on_chip_bytes)
     if work.training:  # what is kept from forth to back is written and read, whatever fits now

@@ -68,7 +68,9 @@ class GCNAX(Mechanism):
         steps, nodes = work.steps(self.order), work.structure.num_nodes
         room = self.dense_bytes * self.dense_quarters / 4 / chip.value_bytes
         widest = max(step.width for step in steps)
-        tried = range(self.tile_columns, max(self.tile_columns, widest) + self.tile_columns, self.tile_columns)
+        tried = range(
+            self.tile_columns, max(self.tile_columns, widest) + self.tile_columns, self.tile_columns
+        )
         tiles = [Tile(room // columns, columns) for columns in tried if room >= columns]
         return min(tiles, key=lambda tile: sum(sum(tile.elements(step, nodes).values()) for step in steps))
 
@@ -76,7 +78,9 @@ class GCNAX(Mechanism):
         tile = self.tile(work, chip)
         moved = tile.elements(step, work.structure.num_nodes)
         traffic = {name: count * chip.value_bytes for name, count in moved.items()}
-        combination = sum(product.nonzeros * math.ceil(product.columns / chip.macs) for product in step.products)
+        combination = sum(
+            product.nonzeros * math.ceil(product.columns / chip.macs) for product in step.products
+        )
         aggregation = step.entries * math.ceil(step.width / chip.macs)
         compute = (combination + aggregation) / efficiency
         memory = sum(traffic.values()) / chip.bytes_per_cycle

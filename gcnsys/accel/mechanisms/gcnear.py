@@ -50,8 +50,13 @@ class GCNear(Mechanism):
         )
         combination = products / chip.macs
         per_second = chip.clock_mhz * 1e6
-        reads, sums = rows / (self.local_gb_per_s * 1e9), step.aggregation / (self.near_gflops * self.modules * 1e9)
-        aggregation = (max(reads, sums) if self.near_memory else step.aggregation / chip.macs_per_second) * per_second
+        reads, sums = (
+            rows / (self.local_gb_per_s * 1e9),
+            step.aggregation / (self.near_gflops * self.modules * 1e9),
+        )
+        aggregation = (
+            max(reads, sums) if self.near_memory else step.aggregation / chip.macs_per_second
+        ) * per_second
         sent = channel_rows(work.structure, self.modules) if self.near_memory else step.entries
         # What was combined first goes back to the memory to be summed; else the array takes the sums as they come.
         between = nodes * step.width * value if step.width == step.outputs else 0.0
@@ -63,7 +68,13 @@ class GCNear(Mechanism):
         }
         notes = {"channel_rows": float(sent), "local_bytes": rows}
         return joined(
-            step, combination, aggregation, max(combination, aggregation) / efficiency, traffic, chip, notes=notes
+            step,
+            combination,
+            aggregation,
+            max(combination, aggregation) / efficiency,
+            traffic,
+            chip,
+            notes=notes,
         )
 
 

@@ -97,7 +97,11 @@ class HyGCN(Mechanism):
             return 0.0
         if self.windows == "whole":
             return float(nodes * intervals)
-        height = 1 if self.windows == "needed" else max(1, int(self.input_bytes / 2 / (step.width * chip.value_bytes)))
+        height = (
+            1
+            if self.windows == "needed"
+            else max(1, int(self.input_bytes / 2 / (step.width * chip.value_bytes)))
+        )
         if structure.matrix is not None:
             return float(windows_loaded(structure.matrix, intervals, height))
         # Sources at random: a window starts at a needed row, ends at the last one within it, then skips some.

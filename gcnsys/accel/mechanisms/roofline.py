@@ -9,7 +9,6 @@ from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.base import Mechanism
 from gcnsys.accel.work import Order, Step, Work
 
-
 _REUSED_BYTES = 1 << 25
 """Tensors up to here come from memory that the process has already touched (glibc's largest threshold)."""
 
@@ -47,7 +46,8 @@ class Roofline(Mechanism):
     def step(self, step: Step, work: Work, chip: Chip, efficiency: float) -> StepCost:
         nodes, value = work.structure.num_nodes, chip.value_bytes
         products = sum(
-            (product.dense if self.dense_features else product.nonzeros) * product.columns for product in step.products
+            (product.dense if self.dense_features else product.nonzeros) * product.columns
+            for product in step.products
         )
         read = nodes * step.inputs * value
         if not self.dense_features:

@@ -1,0 +1,174 @@
+"""From what a person names (a dataset, counts, a finished run) to the work that an accelerator is given."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gcnsys.accel import Blocks, IslandTasks, Structure, Work, counts, model_work
+from gcnsys.accel.work import Kind
+from gcnsys.datasets import Dataset, load
+from gcnsys.errors import InputError
+from gcnsys.graph import CSR, Graph, Layout
+from gcnsys.islands import ReusePlan, disk, locate, looped, windows
+from gcnsys.kernels import LocalBlock, SparseRows
+from gcnsys.nn.stack import GNN
+from gcnsys.train.folder import CONFIG
+from gcnsys.train.source import is_partitioning
+from gcnsys.train.trained import TrainedRun
+
+COUNTS = "counts:"
+KINDS: tuple[Kind, ...] = ("gcn", "sage", "gin")
+
+
+def work_of(options: argparse.Namespace) -> Work:
+    """The work that the options of ``gcnsys estimate`` ask for.
+
+    Raises:
+        InputError: it cannot be known.
+    """
+    spec: str = options.spec
+    if spec.startswith(COUNTS):
+        for flag in ("islands", "blocks"):
+            if getattr(options, flag) is not None:
+                raise InputError(f"--{flag} needs the graph itself; {spec} is known by its counts alone")
+        graph = counts(spec.removeprefix(COUNTS))
+        return graph.work(
+            spec.removeprefix(COUNTS), hidden=options.hidden, layers=options.layers or 2,
+            kind=options.model or "gcn", hidden_density=options.density, training=options.training,
+            bits=options.bits,
+        )  # fmt: skip
+    if (Path(spec) / CONFIG).is_file():
+        return _of_run(Path(spec), options)
+    dataset = load(spec)
+    kind: Kind = options.model or "gcn"
+    widths = [
+        dataset.num_features,
+        *[options.hidden or 16] * ((options.layers or 2) - 1),
+        dataset.num_classes,
+    ]
+    density = 1.0 if options.density is None else options.density
+    return model_work(
+        dataset.name, _structure(dataset.graph, kind, options), widths, dataset.x, kind=kind,
+        hidden_density=density, training=options.training, bits=options.bits,
+    )  # fmt: skip
+
+
+def _of_run(folder: Path, options: argparse.Namespace) -> Work:
+    """A trained model on its graph, the zeros of its hidden rows and weights counted."""
+    for flag in ("hidden", "layers", "model", "density"):
+        if getattr(options, flag) is not None:
+            raise InputError(f"--{flag} says what {folder} says already; drop it, or name the dataset")
+    run = TrainedRun.open(folder)
+    config = run.config
+    if config.model not in KINDS or config.linear_layers or run.links:
+        raise InputError(
+            f"{folder}: a stack of {', '.join(KINDS)} layers can be estimated, not "
+            f"{config.model}{' with linear layers' if config.linear_layers else ''}"
+            f"{' for links' if run.links else ''}"
+        )
+    data = options.data or config.data
+    if is_partitioning(Path(data)):
+        raise InputError(
+            f"{folder}: was trained on a partitioning; name the dataset it was made of with --data"
+        )
+    dataset = load(data, undirected=not config.directed, normalization=config.normalize)
+    if dataset.num_features != run.num_features:
+        raise InputError(
+            f"{data} has {dataset.num_features} features, {folder} was trained on {run.num_features}"
+        )
+    model = run.model()
+    assert isinstance(model, GNN)
+    shares = _hidden_density(model, dataset)
+    widths = [run.num_features, *[config.hidden] * (config.layers - 1), run.num_classes]
+    kind: Kind = config.model  # type: ignore[assignment]
+    work = model_work(
+        f"{dataset.name}, {config.model} of {folder.name}", _structure(dataset.graph, kind, options), widths,
+        dataset.x, kind=kind, hidden_density=shares, training=options.training, bits=options.bits,
+    )  # fmt: skip
+    layers = tuple(
+        replace(layer, weight_density=_weight_density(conv))
+        for layer, conv in zip(work.layers, model.convs, strict=True)
+    )
+    return replace(work, layers=layers)
+
+
+@torch.no_grad()
+def _hidden_density(model: GNN, dataset: Dataset) -> list[float]:
+    """The share of each hidden layer's inputs that is not zero."""
+    shares: list[float] = []
+
+    def note(_: nn.Module, arguments: Sequence[Any]) -> None:
+        rows: Tensor = arguments[1]
+        shares.append(float(torch.count_nonzero(rows)) / max(1, rows.numel()))
+
+    hooks = [conv.register_forward_pre_hook(note) for conv in model.convs[1:]]
+    x = SparseRows.from_csr(dataset.x) if isinstance(dataset.x, CSR) else dataset.x
+    dtype = next(model.parameters()).dtype
+    model((LocalBlock.from_graph(dataset.graph),) * model.num_blocks, x.to(dtype))
+    for hook in hooks:
+        hook.remove()
+    return shares
+
+
+def _weight_density(conv: nn.Module) -> float:
+    weights = [weight for weight in conv.parameters() if weight.ndim == 2]
+    return sum(int(torch.count_nonzero(weight)) for weight in weights) / sum(
+        weight.numel() for weight in weights
+    )
+
+
+def _structure(graph: Graph, kind: Kind, options: argparse.Namespace) -> Structure:
+    blocks = None if options.blocks is None else read_blocks(options.blocks, graph.num_nodes)
+    return Structure.of(graph, blocks, _islands(graph, options.islands), kind=kind)
+
+
+def _islands(graph: Graph, given: str | None) -> IslandTasks | None:
+    """From a folder of ``gcnsys islandize``, or found now."""
+    if given is None:
+        return None
+    if given == "find":
+        islands = locate(graph)
+        return island_tasks(islands.summary(), windows.exact(islands), looped(islands.graph).num_edges)
+    saved = disk.load(Path(given))
+    if saved.islands.graph.num_nodes != graph.num_nodes:
+        raise InputError(
+            f"{given}: islands of {saved.islands.graph.num_nodes} nodes, the graph has {graph.num_nodes}"
+        )
+    return island_tasks(saved.islands.summary(), saved.plan, looped(saved.islands.graph).num_edges)
+
+
+def island_tasks(found: dict[str, int | float], plan: ReusePlan, entries: int) -> IslandTasks:
+    """What an accelerator is told of islands and of the sums that they share."""
+    after = plan.count(entries).after
+    return IslandTasks(int(found["islands"]), int(found["hubs"]), entries, after, entries)
+
+
+def read_blocks(path: Path, num_nodes: int) -> Blocks:
+    """Blocks from an ``.npz`` file: ``order`` [N], ``group_ptr`` [B + 1], ``class_of`` and ``group_of`` [B].
+
+    Raises:
+        InputError: it is no such file, or of another graph.
+    """
+    names = ("order", "group_ptr", "class_of", "group_of")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: torch.from_numpy(file[name].astype(np.int64)) for name in names}
+    except KeyError as error:
+        raise InputError(f"{path}: has no array {error}; blocks need {', '.join(names)}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as blocks ({error}); give an .npz file of arrays"
+        ) from error
+    try:
+        blocks = Blocks(Layout(arrays["order"], arrays["group_ptr"]), arrays["class_of"], arrays["group_of"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if blocks.layout.order.numel() != num_nodes:
+        raise InputError(f"{path}: blocks of {blocks.layout.order.numel()} nodes, the graph has {num_nodes}")
+    return blocks

@@ -1,0 +1,66 @@
+"""Pictures of estimates: bars of latency, speedup, traffic and energy, and lines of a sweep."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gcnsys.accel import Estimate
+from gcnsys.accel.sweep import Sweep
+from gcnsys.report.style import COLOURS, LINES, figure, save
+
+
+def plot(name: str, estimates: Sequence[Estimate], baseline: Estimate, path: Path) -> None:
+    """Draw a bar for each accelerator to a PNG; whiskers are how far an estimate may be off."""
+    made, axes = figure(2, 2, width=12, height=4.5 + 0.45 * len(estimates))
+    made.suptitle(f"{name}, by estimate")
+    names = [each.accelerator for each in estimates]
+    places = range(len(names))
+    seconds = [1e6 * each.seconds for each in estimates]
+    reach = [
+        [value - value / each.factor for value, each in zip(seconds, estimates, strict=True)],
+        [value * each.factor - value for value, each in zip(seconds, estimates, strict=True)],
+    ]
+    latency, speedup, traffic, energy = axes.flat
+    latency.barh(places, seconds, xerr=reach, color=COLOURS[0], ecolor="#555555", capsize=3)
+    latency.set(xlabel="latency, µs", xscale="log")
+    speedup.barh(places, [each.speedup_over(baseline) for each in estimates], color=COLOURS[2])
+    speedup.set(xlabel=f"times as fast as {baseline.accelerator}", xscale="log")
+    _stacked(traffic, [each.traffic for each in estimates], 1e-6)
+    traffic.set(xlabel="off chip, MB")
+    _stacked(energy, [each.joules or {} for each in estimates], 1e6)
+    energy.set(xlabel="energy, µJ (none: power is not known)")
+    for axis in axes.flat:
+        axis.set_yticks(list(places), names)
+        axis.invert_yaxis()
+    save(made, path)
+
+
+def plot_sweep(
+    name: str, sweep: Sweep, lines: Mapping[str, Sequence[tuple[float, Estimate]]], path: Path
+) -> None:
+    """Draw latency and what is used of the peak along a field's values to a PNG."""
+    made, axes = figure(1, 2, width=11, height=4.2)
+    made.suptitle(f"{name}: what if, by estimate")
+    latency, used = axes[0]
+    for number, (accelerator, line) in enumerate(lines.items()):
+        style = {
+            "color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)],
+            "marker": "o", "markersize": 4, "label": accelerator,
+        }  # fmt: skip
+        values = [value for value, _ in line]
+        latency.plot(values, [1e6 * each.seconds for _, each in line], **style)
+        used.plot(values, [each.utilisation for _, each in line], **style)
+    latency.set(xlabel=sweep.field, ylabel="latency, µs", xscale="log", yscale="log")
+    used.set(xlabel=sweep.field, ylabel="share of the peak", xscale="log", ylim=(0, None))
+    used.legend(frameon=False)
+    save(made, path)
+
+
+def _stacked(axis: object, parts: Sequence[Mapping[str, float]], unit: float) -> None:
+    kinds = list(dict.fromkeys(kind for part in parts for kind in part))
+    left = [0.0] * len(parts)
+    for number, kind in enumerate(kinds):
+        sizes = [unit * part.get(kind, 0.0) for part in parts]
+        axis.barh(range(len(parts)), sizes, left=left, color=COLOURS[number % len(COLOURS)], label=kind)  # type: ignore[attr-defined]
+        left = [before + size for before, size in zip(left, sizes, strict=True)]
+    if kinds:
+        axis.legend(frameon=False, fontsize=7)  # type: ignore[attr-defined]
