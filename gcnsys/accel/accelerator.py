@@ -188,4 +188,4 @@ def load(name: str) -> Accelerator:
 
 
 def _folder() -> Any:
-    return files("gcnsys.accel") / "data" / "accelerators"
+    return files("gcnsys.accel") / "catalogue" / "accelerators"

@@ -79,7 +79,7 @@ class BlockCounts:
         off: entries outside of all blocks.
         crossing: of those, entries from one group to another.
         sparse_columns: columns that entries outside of all blocks are in.
-        fetched: columns that crossing entries are in: the denser branch has moved on, and they come from memory.
+        fetched: columns that crossing entries are in, which come from memory: the denser branch has moved on.
     """
 
     dense: Counts

@@ -72,7 +72,7 @@ class GraphCounts(Settings):
 
 def graphs() -> dict[str, GraphCounts]:
     """Those that come with gcnsys, by name."""
-    text = (files("gcnsys.accel") / "data" / "graphs.toml").read_text()
+    text = (files("gcnsys.accel") / "catalogue" / "graphs.toml").read_text()
     return {name: GraphCounts.checked(values, name) for name, values in tomllib.loads(text).items()}
 
 

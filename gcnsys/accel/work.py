@@ -56,7 +56,7 @@ class Structure:
         cls, graph: Graph, blocks: Blocks | None = None, islands: IslandTasks | None = None, *,
         kind: Kind = "gcn",
     ) -> "Structure":  # fmt: skip
-        """That of a graph whose nodes all get a self-loop, but for layers that treat a node's own row apart."""
+        """That of a graph; all nodes get a self-loop, unless layers treat a node's own row apart."""
         matrix = graph.adjacency.pattern if kind == "sage" else graph.adjacency.looped()
         return cls(graph.num_nodes, matrix.num_edges, matrix, blocks, islands)
 
@@ -195,7 +195,7 @@ class Work:
         for before, after in zip(self.layers[:-1], self.layers[1:], strict=True):
             if before.outputs != after.inputs:
                 raise InputError(
-                    f"{self.name}: a layer gives {before.outputs} columns and the next one reads {after.inputs}"
+                    f"{self.name}: a layer gives {before.outputs} columns, the next one reads {after.inputs}"
                 )
         if self.bits is not None and not 1 <= self.bits <= 64:
             raise InputError(f"{self.name}: a value has 1 to 64 bits, got {self.bits}")

@@ -33,8 +33,8 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--accelerator", default="all", metavar="NAMES",
-        help=f"one or several, with commas, *.toml files among them; {HERE}: this machine; all: those at their "
-        f"own size, of {', '.join(names())} (default: all)",
+        help=f"one or several, with commas, *.toml files among them; {HERE}: this machine; all: those at "
+        f"their own size, of {', '.join(names())} (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--baseline",
@@ -107,10 +107,14 @@ def _shown(work: Work, estimates: list[Estimate], base: Estimate, output: Output
         f"{_amount(work.macs())} multiply-accumulates as A(XW)"
     )
     output.table(
-        ("by estimate", "latency", "wrong by up to", f"over {base.accelerator}", "of peak", "off chip", "energy", "bound by"),
+        (
+            "by estimate", "latency", "wrong by up to", f"over {base.accelerator}", "of peak", "off chip",
+            "energy", "bound by",
+        ),
         [
             (
-                each.accelerator, _time(each.seconds), f"x {each.factor:g}", f"{each.speedup_over(base):,.3g}",
+                each.accelerator, _time(each.seconds), f"x {each.factor:g}",
+                f"{each.speedup_over(base):,.3g}",
                 f"{each.utilisation:.0%}", f"{_amount(each.bytes)}B",
                 "not known" if each.energy is None else f"{_amount(each.energy)}J", each.bound,
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gcnsys.accel import Estimate
 from gcnsys.accel.sweep import Sweep
@@ -24,10 +25,10 @@ def plot(name: str, estimates: Sequence[Estimate], baseline: Estimate, path: Pat
     latency.set(xlabel="latency, µs", xscale="log")
     speedup.barh(places, [each.speedup_over(baseline) for each in estimates], color=COLOURS[2])
     speedup.set(xlabel=f"times as fast as {baseline.accelerator}", xscale="log")
-    _stacked(traffic, [each.traffic for each in estimates], 1e-6)
+    _stacked(traffic, [_by_kind(each.traffic) for each in estimates], 1e-6)
     traffic.set(xlabel="off chip, MB")
-    _stacked(energy, [each.joules or {} for each in estimates], 1e6)
-    energy.set(xlabel="energy, µJ (none: power is not known)")
+    energy.barh(places, [1e6 * (each.energy or 0.0) for each in estimates], color=COLOURS[1])
+    energy.set(xlabel="energy, µJ (none: power is not known)", xscale="log")
     for axis in axes.flat:
         axis.set_yticks(list(places), names)
         axis.invert_yaxis()
@@ -55,12 +56,18 @@ def plot_sweep(
     save(made, path)
 
 
-def _stacked(axis: object, parts: Sequence[Mapping[str, float]], unit: float) -> None:
-    kinds = list(dict.fromkeys(kind for part in parts for kind in part))
+def _by_kind(traffic: Mapping[str, float]) -> dict[str, float]:
+    """Bytes of matrices, of weights and of rows."""
+    kinds = {"matrix": 0.0, "weights": 0.0, "rows": 0.0}
+    for name, size in traffic.items():
+        kinds[name if name in kinds else "rows"] += size
+    return kinds
+
+
+def _stacked(axis: Any, parts: Sequence[Mapping[str, float]], unit: float) -> None:
     left = [0.0] * len(parts)
-    for number, kind in enumerate(kinds):
-        sizes = [unit * part.get(kind, 0.0) for part in parts]
-        axis.barh(range(len(parts)), sizes, left=left, color=COLOURS[number % len(COLOURS)], label=kind)  # type: ignore[attr-defined]
+    for number, kind in enumerate(parts[0] if parts else ()):
+        sizes = [unit * part[kind] for part in parts]
+        axis.barh(range(len(parts)), sizes, left=left, color=COLOURS[number], label=kind)
         left = [before + size for before, size in zip(left, sizes, strict=True)]
-    if kinds:
-        axis.legend(frameon=False, fontsize=7)  # type: ignore[attr-defined]
+    axis.legend(frameon=False)

@@ -72,7 +72,7 @@ def is_resident(work: Work, order: Order, chip: Chip) -> bool:
 
 
 def streamed(step: Step, work: Work, order: Order, chip: Chip) -> dict[str, float]:
-    """Bytes of a step that reads each of its inputs once; of rows between layers, what does not fit on chip."""
+    """Bytes of a step that reads each input once; of rows between layers, what does not fit on chip."""
     if is_resident(work, order, chip):
         return {}
     nodes, value = work.structure.num_nodes, chip.value_bytes

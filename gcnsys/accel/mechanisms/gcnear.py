@@ -58,7 +58,7 @@ class GCNear(Mechanism):
             max(reads, sums) if self.near_memory else step.aggregation / chip.macs_per_second
         ) * per_second
         sent = channel_rows(work.structure, self.modules) if self.near_memory else step.entries
-        # What was combined first goes back to the memory to be summed; else the array takes the sums as they come.
+        # What was combined first goes back to memory to be summed; else the array takes sums as they come.
         between = nodes * step.width * value if step.width == step.outputs else 0.0
         traffic = {
             "sums": sent * step.width * value,
@@ -106,6 +106,7 @@ def exchange_ratio(nodes: int, edges: int, before: int, after: int) -> float:
     Args:
         nodes: N.
         edges: without self-loops.
-        before, after: widths of the layer.
+        before: width of the layer's inputs.
+        after: width of its outputs.
     """
     return float((2 * edges * before + nodes * after) / np.float64(2 * edges * after + nodes * before))

@@ -1,4 +1,4 @@
-"""GCoD (You et al., HPCA 2022): diagonal blocks in a branch a class of degrees, the rest in a sparser branch."""
+"""GCoD (You et al., HPCA 2022): diagonal blocks in a denser branch, the rest in a sparser one."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -14,8 +14,8 @@ class IGCN(Mechanism):
     """Islands as tasks, their shared sums made once.
 
     In the first layer the locator works ahead of the consumer; the slower of the two sets the time, after all
-    degrees have been looked at once for hubs. A search is taken to read an entry a cycle. Where no islands are
-    given, every entry is read once and nothing is saved.
+    degrees have been looked at once for hubs. A search is taken to read an entry a cycle. Where no islands
+    are given, every entry is read once and nothing is saved.
 
     Attributes:
         engines: searches at a time.
