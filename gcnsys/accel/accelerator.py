@@ -53,7 +53,7 @@ class Accelerator(Settings):
     scale: Literal["own", "equal"] = "own"
     chip: Chip
     mechanism: AnyMechanism
-    fit: Fit = Fit()
+    fit: Fit = Field(default_factory=lambda: Fit.model_validate({}))
     sources: dict[str, str]
 
     @model_validator(mode="after")

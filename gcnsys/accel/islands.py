@@ -13,7 +13,7 @@ class IslandTasks:
         islands: how many there are.
         hubs: nodes between them.
         scanned: entries of the matrix that the search for them reads.
-        operations: accumulations of a row that aggregation takes with shared sums, those of the sums included.
+        operations: accumulations of rows that aggregation takes with shared sums, those of the sums included.
         entries: accumulations without.
     """
 

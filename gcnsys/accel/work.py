@@ -139,6 +139,7 @@ class Step:
         nonzeros: of the rows that are read.
         first, last: its inputs are the features; its outputs are the results.
         entries: of the matrix that aggregates.
+        back: gradients pass, not rows.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Step:
     first: bool
     last: bool
     entries: int
+    back: bool = False
 
     @property
     def combination(self) -> float:
@@ -251,9 +253,8 @@ class Work:
         layer, nodes = self.layers[number], self.structure.num_nodes
         first = self._aggregates_first(layer, order)
         forth = self._forth(number, order)
-        products = [
-            replace(product, row_nonzeros=None) for product in forth.products
-        ]  # rows' transpose times gradients: as many as forth
+        # Gradients of weights: the rows' transpose times gradients, as many products as forth.
+        products = [replace(product, row_nonzeros=None) for product in forth.products]
         if number > 0:
             full = float(nodes * layer.outputs)
             products += [
@@ -263,7 +264,7 @@ class Work:
         width = 0 if first and number == 0 else forth.width
         return Step(
             f"layer {number + 1} back", tuple(products), width, layer.outputs, layer.inputs,
-            float(nodes * layer.outputs), False, number == 0, self.structure.entries,
+            float(nodes * layer.outputs), False, number == 0, self.structure.entries, True,
         )  # fmt: skip
 
     def filled(self, layer: Layer) -> float:
@@ -273,7 +274,7 @@ class Work:
         if share >= 1:
             return float(nodes * layer.inputs)
         if rows is None:
-            return nodes * layer.inputs * (1 - (1 - share) ** (self.structure.entries / nodes))
+            return float(nodes * layer.inputs * (1 - (1 - share) ** (self.structure.entries / nodes)))
         return float(layer.inputs * (1 - (1 - share) ** rows.astype(float)).sum())
 
 

@@ -86,7 +86,7 @@ def _of_run(folder: Path, options: argparse.Namespace) -> Work:
     assert isinstance(model, GNN)
     shares = _hidden_density(model, dataset)
     widths = [run.num_features, *[config.hidden] * (config.layers - 1), run.num_classes]
-    kind: Kind = config.model  # type: ignore[assignment]
+    kind: Kind = config.model
     work = model_work(
         f"{dataset.name}, {config.model} of {folder.name}", _structure(dataset.graph, kind, options), widths,
         dataset.x, kind=kind, hidden_density=shares, training=options.training, bits=options.bits,

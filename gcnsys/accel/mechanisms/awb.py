@@ -26,7 +26,7 @@ class AWBGCN(Mechanism):
     kind: Literal["awb-gcn"]
     hops: int = Field(ge=0)
     switching: bool = True
-    remapping: bool = True
+    remapping: float = Field(ge=0)
     columns_at_once: int = Field(1, ge=1)
     partial_rows: int = Field(0, ge=0)
 

@@ -4,8 +4,8 @@ Rows are dealt out in consecutive runs of equal length. Then three things even t
 
 - distribution smoothing: a task may be done by any element within a few hops, so that a window of elements
   works off what its rows hold together;
-- row remapping: a row that holds more than a window does in an average time is split, the surplus spread
-  over all elements;
+- row remapping: a row that holds several times an element's average is split, the surplus spread over all
+  elements;
 - remote switching: after each column the busiest and the idlest windows exchange rows, which halves what is
   left of the imbalance; columns are many and the matrix stays the same.
 
@@ -29,12 +29,12 @@ class Balancing(Settings):
     Attributes:
         hops: how far a task may move; 0: nowhere.
         switching: halve the imbalance after each column.
-        remapping: split rows that are too heavy for a window.
+        remapping: split rows of more than so many times an element's average; 0: none.
     """
 
     hops: int
     switching: bool
-    remapping: bool
+    remapping: float
 
 
 def column_cycles(rows: Counts, elements: float, columns: float, balancing: Balancing) -> float:
@@ -50,7 +50,8 @@ def column_cycles(rows: Counts, elements: float, columns: float, balancing: Bala
     if not total or not columns:
         return 0.0
     mean, window = total / elements, 2 * balancing.hops + 1
-    fullest = fullest_window(rows, elements, window, mean if balancing.remapping else math.inf)
+    most = balancing.remapping * mean or math.inf
+    fullest = fullest_window(rows, elements, window, most)
     if not balancing.switching:
         return columns * math.ceil(fullest)
     number = np.arange(min(columns, 64.0))
@@ -58,9 +59,9 @@ def column_cycles(rows: Counts, elements: float, columns: float, balancing: Bala
     return float(busiest.sum()) + max(0.0, columns - number.size) * math.ceil(mean)
 
 
-def fullest_window(rows: Counts, elements: float, window: int, mean: float) -> float:
-    """What each element of the fullest window gets; rows above ``window * mean`` are split over all."""
-    held = np.minimum(rows.astype(float), window * mean)
+def fullest_window(rows: Counts, elements: float, window: int, most: float) -> float:
+    """What each element of the fullest window gets; what rows hold above ``most`` is split over all."""
+    held = np.minimum(rows.astype(float), most)
     spread = (float(rows.sum()) - float(held.sum())) / elements
     width = min(rows.size, max(1, math.ceil(window * rows.size / elements)))
     ends = np.concatenate([[0.0], np.cumsum(held)])

@@ -95,7 +95,7 @@ def heaviest_share(loads: Iterable[float], units: float) -> float:
     if not loads:
         return 0.0
     if len(loads) > units:
-        return sum(loads) / units  # fewer units than branches: they take turns
+        return max(sum(loads) / units, max(loads))  # fewer units than branches: they take turns
     low, high = sum(loads) / units, max(loads)
     for _ in range(64):
         middle = (low + high) / 2

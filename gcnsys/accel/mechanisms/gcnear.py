@@ -3,7 +3,6 @@
 import math
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -86,7 +85,7 @@ def channel_rows(structure: Structure, modules: int) -> float:
     """
     if structure.matrix is None:
         mean = structure.entries / structure.num_nodes
-        return structure.num_nodes * modules * (1 - (1 - 1 / modules) ** mean)
+        return float(structure.num_nodes * modules * (1 - (1 - 1 / modules) ** mean))
     return float(module_reads(structure.matrix, modules))
 
 
@@ -109,4 +108,4 @@ def exchange_ratio(nodes: int, edges: int, before: int, after: int) -> float:
         before: width of the layer's inputs.
         after: width of its outputs.
     """
-    return float((2 * edges * before + nodes * after) / np.float64(2 * edges * after + nodes * before))
+    return (2 * edges * before + nodes * after) / (2 * edges * after + nodes * before)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from gcnsys.accel.chip import Chip
@@ -64,20 +65,20 @@ class GCoD(Mechanism):
         structure = work.structure
         if structure.blocks is None or structure.matrix is None:
             off = self.off_diagonal * step.entries
-            dense = (step.combination + (step.entries - off) * step.width) / self.classes
+            share = (step.combination + (step.entries - off) * step.width) / self.classes
             fetched = min(off, structure.num_nodes) * (1 - (self.forwarded if self.query else 0.0))
-            return Branches([dense] * self.classes, off * step.width, off, fetched)
+            return Branches([share] * self.classes, off * step.width, off, fetched)
         count = structure.blocks.count(structure.matrix)
-        combined = np.zeros(count.members.size)
+        combined: npt.NDArray[np.float64] = np.zeros(count.members.size)
         for product in step.products:
             if product.row_nonzeros is None:
-                combined += product.macs * count.members / structure.num_nodes
+                combined = combined + product.macs * count.members / structure.num_nodes
             else:
                 rows = np.bincount(count.class_of_node, product.row_nonzeros, count.members.size)
-                combined += rows * product.columns
-        dense = combined + count.dense * step.width
+                combined = combined + rows * product.columns
+        dense: list[float] = (combined + count.dense * step.width).tolist()
         fetched = count.fetched if self.query else count.sparse_columns
-        return Branches(dense.tolist(), float(count.off * step.width), count.off, fetched)
+        return Branches(dense, float(count.off * step.width), count.off, fetched)
 
     def step(self, step: Step, work: Work, chip: Chip, efficiency: float) -> StepCost:
         branches = self.branches(step, work)

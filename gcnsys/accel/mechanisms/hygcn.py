@@ -32,7 +32,7 @@ class HyGCN(Mechanism):
         input_bytes: buffer of a window.
         windows: sliding, as said; whole: every source is read for every interval; needed: those alone that an
             interval needs, without their zeros.
-        pipelined: one interval is combined while the next is aggregated.
+        pipelined: sums are combined while others are made.
     """
 
     kind: Literal["hygcn"]
@@ -55,9 +55,8 @@ class HyGCN(Mechanism):
         ) / chip.macs  # fmt: skip
         aggregation = step.aggregation / (self.lanes or chip.macs)
         intervals = self._intervals(step, work, chip)
-        if self.pipelined and self.lanes:
-            short, long = sorted((combination, aggregation))
-            compute = long + short / intervals
+        if self.pipelined and self.lanes:  # a node is combined while others are aggregated
+            compute = max(combination, aggregation)
         else:
             compute = combination + aggregation
         loaded = self._rows_loaded(step, work, chip, intervals)
@@ -106,9 +105,11 @@ class HyGCN(Mechanism):
             return float(windows_loaded(structure.matrix, intervals, height))
         # Sources at random: a window starts at a needed row, ends at the last one within it, then skips some.
         share = 1 - math.exp(-step.entries / intervals / nodes)
-        gap = (1 - share) / share if share else math.inf
-        span = max(1.0, height - gap)
-        return intervals * min(float(nodes), nodes * span / (span + gap)) if share else 0.0
+        if not share:
+            return 0.0
+        gap = (1 - share) / share
+        span = height - gap * (1 - (1 - share) ** (height - 1))
+        return float(intervals * nodes * span / (height + gap))
 
 
 def windows_loaded(matrix: CSR, intervals: int, height: int) -> int:
@@ -130,8 +131,8 @@ def windows_loaded(matrix: CSR, intervals: int, height: int) -> int:
     bounds = np.searchsorted(needed, np.arange(intervals + 1) * stride)
     at, ends, loaded = bounds[:-1].copy(), bounds[1:], 0
     while True:
-        at = at[at < ends]
-        ends = ends[: at.size] if at.size == ends.size else ends
+        left = at < ends
+        at, ends = at[left], ends[left]
         if not at.size:
             return loaded
         beyond = np.searchsorted(needed, needed[at] + height)

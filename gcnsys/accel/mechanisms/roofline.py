@@ -55,7 +55,7 @@ class Roofline(Mechanism):
         entries, gathered = step.entries * step.width * value, nodes * step.width * value
         missed = max(0.0, 1 - chip.on_chip_bytes / gathered) if gathered else 0.0
         # Backwards, "inputs" are the rows of gradients; that is what scaling, biases and the rest work on.
-        outputs = nodes * (step.outputs if not step.name.endswith("back") else step.inputs) * value
+        outputs = nodes * (step.inputs if step.back else step.outputs) * value
         fresh = self.fresh_rows * outputs if outputs > _REUSED_BYTES else 0.0
         traffic = {
             "matrix": step.entries * chip.entry_bytes if step.width else 0.0,
