@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accel_graphs import power_law
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +25,6 @@ from gcnsys.islands import locate, looped, shared_sums, windows
 GRAPHS = ("cora", "citeseer", "dblp_full", "facebook_pages", "amazon_photo", "coauthor_cs", "tolokers",
           "blogcatalog_attr")  # fmt: skip
 ON = Balancing(hops=3, switching=True, remapping=4)
-
-
-def power_law(nodes, edges, seed=0):
-    """An undirected graph in which few nodes have many neighbours."""
-    rng = np.random.default_rng(seed)
-    ends = np.minimum((nodes * rng.random((2, edges)) ** 3).astype(np.int64), nodes - 1)
-    ends[1] = rng.permutation(nodes)[ends[1]]
-    return Graph.from_edge_index(torch.from_numpy(ends), num_nodes=nodes).symmetrized()
 
 
 # --- AWB-GCN -----------------------------------------------------------------------------------------------
