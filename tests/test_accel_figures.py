@@ -4,13 +4,10 @@ import json
 import math
 
 import pytest
-from accel_graphs import power_law
 
 from experiments.accel import run
-from experiments.accel.checks import farthest_dropped, polarized_blocks
 from experiments.accel.fitting import Point, best, scored
 from experiments.accel.groups import Within
-from gcnsys.accel import Structure
 
 
 def column(*truths):
@@ -87,15 +84,3 @@ def test_files_are_as_uncertain_as_the_record_says():
     ):  # fmt: skip
         off = [1 + figure["left_out"] for figure in groups[group]]
         assert max(max(each, 1 / each) for each in off) <= accelerator(name).fit.uncertainty, name
-
-
-def test_blocks_are_of_one_class_and_pruning_takes_the_farthest():
-    graph = power_law(300, 900).without_self_loops()
-    blocks = polarized_blocks(graph, (4,), total=8)
-    degree, block = graph.adjacency.indptr.diff(), blocks.layout.group_of()
-    assert ((degree >= 4) == (blocks.class_of[block] == 1)).all()
-    assert (blocks.group_of.diff() >= 0).all()  # group after group
-    fewer = farthest_dropped(graph, blocks, 0.2)
-    assert 0.7 < fewer.num_edges / graph.num_edges <= 0.85
-    before, after = (blocks.count(Structure.of(each).matrix) for each in (graph, fewer))
-    assert after.off / sum(after.dense) < before.off / sum(before.dense)

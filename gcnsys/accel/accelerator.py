@@ -79,7 +79,7 @@ class Accelerator(Settings):
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            kinds = {"roofline", "awb-gcn", "gcnax", "gcnear", "gcod", "hygcn", "i-gcn"}
+            kinds = {"roofline", "awb-gcn", "gcnax", "gcnear", "gcod", "hygcn", "i-gcn", "template"}
             field = ".".join(str(part) for part in first["loc"] if part not in kinds)
             message = first["msg"].removeprefix("Value error, ")
             given = f", got {first['input']!r}" if isinstance(first["input"], int | float | str) else ""

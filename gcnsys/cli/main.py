@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from gcnsys import __version__, kernels
 from gcnsys.cli import (
+    cosearch,
     data,
     estimate,
     export,
@@ -32,7 +33,7 @@ from gcnsys.train.folder import plain
 COMMANDS = {
     "data": data, "partition": partition, "train": train, "train-minibatch": train_minibatch,
     "sample": sample, "predict": predict, "export": export, "islandize": islandize,
-    "estimate": estimate, "report": report,
+    "estimate": estimate, "cosearch": cosearch, "report": report,
 }  # fmt: skip
 
 

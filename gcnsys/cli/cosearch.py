@@ -1,0 +1,197 @@
+"""``gcnsys cosearch``: a model and an accelerator that fit each other, under a budget."""
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any, get_args
+
+from safetensors.torch import load_file, save_file
+
+from gcnsys.cli.output import Output
+from gcnsys.datasets import load
+from gcnsys.errors import InputError
+from gcnsys.files import write_json
+from gcnsys.search.budget import Budget
+from gcnsys.search.export import export
+from gcnsys.search.problem import BASELINE, Problem
+from gcnsys.search.study import CoSearch, Found, Method, front, hypervolume
+
+EXAMPLES = """examples:
+  gcnsys cosearch npz:cora.npz --budget dsp=4096,bram=42e6 --out runs/cosearch
+  gcnsys cosearch npz:cora.npz --out runs/cosearch --trials 1000        # goes on with what is there
+  gcnsys estimate npz:runs/cosearch/design/graph.npz --accelerator runs/cosearch/design/accelerator.toml"""
+
+JOURNAL, WEIGHTS, SETTINGS = "trials.journal", "supernet.safetensors", "search.json"
+FRONT, PICTURE = "front.json", "front.png"
+
+log = logging.getLogger("gcnsys.search")
+
+
+def add(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "cosearch", help="search a model and an accelerator that fit each other",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("spec", metavar="DATA", help="a dataset, as name[:argument]")
+    parser.add_argument(
+        "--budget", default="", metavar="dsp=N,bram=BYTES",
+        help="what an accelerator may use: dsp, bram, bandwidth (GB/s), clock (MHz) (default: GCoD's board)",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, default=400, metavar="N", help="designs to try (default: 400)")
+    parser.add_argument("--steps", type=int, default=200, help="that train the supernet (default: 200)")
+    parser.add_argument(
+        "--method", choices=get_args(Method), default="evolution", help="(default: evolution)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the supernet and the proposals (default: 0)")
+    parser.add_argument(
+        "--retrain", type=int, default=3, metavar="SEEDS",
+        help="train the chosen model and the baseline anew, from so many seeds (default: 3)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("runs/cosearch"), help="(default: runs/cosearch)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=_cosearch)
+
+
+def _cosearch(options: argparse.Namespace, output: Output) -> dict[str, Any]:
+    for flag in ("trials", "steps", "retrain"):
+        if getattr(options, flag) < 1:
+            raise InputError(f"--{flag} must be at least 1, got {getattr(options, flag)}")
+    budget, began, folder = Budget.parse(options.budget), time.perf_counter(), options.out
+    search = CoSearch(
+        lambda design: problem.judge(design), _journal(options), method=options.method, seed=options.seed
+    )
+    with output.working():
+        problem = Problem(load(options.spec), budget, seed=options.seed)
+        _train(problem, folder, options.steps)
+        before = search.done
+        search.run(options.trials, lambda done: log.info("%d of %d designs tried", done, options.trials))
+        found = search.found()
+        best, alone = _chosen(found, problem, options)
+    (folder / "design").mkdir(exist_ok=True)
+    export(best.design, problem, folder / "design")
+    told = _told(best, alone, found, problem) | {
+        "trials": len(found), "trials_before": before, "seconds": time.perf_counter() - began,
+        "folder": str(folder),
+    }  # fmt: skip
+    write_json(folder / FRONT, told)
+    _draw(told, found, problem, folder)
+    _say(told, output)
+    return told
+
+
+def _journal(options: argparse.Namespace) -> Path:
+    """The file of trials; a folder that is there must be of the same search."""
+    folder: Path = options.out
+    settings = {name: getattr(options, name) for name in ("spec", "budget", "steps", "method", "seed")}
+    kept = folder / SETTINGS
+    if kept.is_file():
+        there = json.loads(kept.read_text())
+        differs = [name for name in settings if there.get(name) != settings[name]]
+        if differs:
+            name = differs[0]
+            raise InputError(
+                f"{folder} is of a search with --{name} {there.get(name)}, not {settings[name]}; "
+                f"go on with that, or choose another --out"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds something else; choose another --out")
+    write_json(kept, settings)
+    return folder / JOURNAL
+
+
+def _train(problem: Problem, folder: Path, steps: int) -> None:
+    """Train the supernet, or take the weights that are there."""
+    path = folder / WEIGHTS
+    if path.is_file():
+        problem.supernet.load_state_dict(load_file(path))
+        return
+    log.info("training the supernet, %d steps", steps)
+    problem.supernet.fit(steps)
+    temporary = path.with_suffix(".tmp")
+    save_file(dict(problem.supernet.state_dict()), temporary)
+    temporary.replace(path)
+
+
+def _chosen(
+    found: list[Found], problem: Problem, options: argparse.Namespace
+) -> tuple[Found, dict[str, Any]]:
+    """The fastest design whose model, trained alone, validates no worse than the baseline's."""
+    seeds, steps = options.retrain, options.steps
+    log.info("training the baseline alone, %d seeds", seeds)
+    baseline = problem.alone(BASELINE, seeds=seeds, steps=steps)
+    least = fmean(val for val, _ in baseline)
+    trained: dict[Any, list[tuple[float, float]]] = {}
+    candidates = [
+        each for each in front(found) if each.judged.accuracy >= problem.accuracy(BASELINE)[0] - 0.02
+    ]
+    for each in candidates or front(found)[-1:]:
+        shape = each.design.shape
+        if shape not in trained:
+            log.info("training %s alone, %d seeds", shape, seeds)
+            trained[shape] = problem.alone(shape, seeds=seeds, steps=steps)
+        if fmean(val for val, _ in trained[shape]) >= least:
+            break
+    own = trained[each.design.shape]
+    return each, {
+        "val_acc": fmean(val for val, _ in own), "test_acc": fmean(test for _, test in own),
+        "baseline_val_acc": least, "baseline_test_acc": fmean(test for _, test in baseline), "seeds": seeds,
+        "no_worse_than_baseline": fmean(val for val, _ in own) >= least,
+    }  # fmt: skip
+
+
+def _told(best: Found, alone: dict[str, Any], found: list[Found], problem: Problem) -> dict[str, Any]:
+    shape = best.design.shape
+    gcod = problem.gcod(shape.bits).estimate(problem.work(shape)).seconds
+    return {
+        "dataset": problem.dataset.name, "design": best.design.plain(),
+        "seconds_estimated": best.judged.seconds,
+        "gcod_seconds_same_model": gcod, "over_gcod_same_model": gcod / best.judged.seconds,
+        "gcod_seconds_baseline_model": problem.gcod(32).estimate(problem.work(BASELINE)).seconds,
+        "retrained": alone, "hypervolume": hypervolume(found),
+        "front": [
+            each.design.plain() | {"val_acc": each.judged.accuracy, "seconds": each.judged.seconds}
+            for each in front(found)
+        ],
+    }  # fmt: skip
+
+
+def _draw(told: dict[str, Any], found: list[Found], problem: Problem, folder: Path) -> None:
+    from gcnsys.report.front import plot
+
+    shared = problem.accuracy(BASELINE)[0]
+    plot(
+        told["dataset"], [(each.judged.seconds, each.judged.accuracy) for each in found],
+        [(each["seconds"], each["val_acc"]) for each in told["front"]],
+        {"baseline GCN on GCoD's template": (told["gcod_seconds_baseline_model"], shared)}, folder / PICTURE,
+    )  # fmt: skip
+
+
+def _say(told: dict[str, Any], output: Output) -> None:
+    rows = [
+        (
+            each["model"]["kind"], each["model"]["layers"], each["model"]["hidden"], each["model"]["bits"],
+            f"{each['model']['pruned']:.0%}", each["accelerator"]["dataflow"],
+            len(each["accelerator"]["elements"]),
+            f"{each['val_acc']:.3f}", f"{1e6 * each['seconds']:.3f}",
+        )
+        for each in told["front"]
+    ]  # fmt: skip
+    output.table(
+        ("front", "layers", "hidden", "bits", "pruned", "dataflow", "parts", "validation", "µs, estimated"),
+        rows,
+    )
+    alone, model = told["retrained"], told["design"]["model"]
+    output.say(
+        f"chosen: {model['kind']}, {model['layers']} layers of {model['hidden']}, {model['bits']} bits, "
+        f"{model['pruned']:.0%} of edges pruned; {1e6 * told['seconds_estimated']:.3f} µs by estimate, "
+        f"{told['over_gcod_same_model']:.2f} times as fast as GCoD's template with the same model, bits, budget"
+    )
+    output.say(
+        f"trained alone, {alone['seeds']} seeds: test {alone['test_acc']:.3f}, baseline GCN "
+        f"{alone['baseline_test_acc']:.3f}; {told['trials']} designs in {told['seconds']:.0f} s; kept in "
+        f"{told['folder']}"
+    )

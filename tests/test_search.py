@@ -1,0 +1,257 @@
+"""The co-search: its space, its front, its network of networks, and that it goes on where it was."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accel_graphs import power_law
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("optuna")
+
+from gcnsys.accel import Accelerator, Structure, load, model_work
+from gcnsys.cli.main import run
+from gcnsys.datasets import load as dataset
+from gcnsys.errors import InputError
+from gcnsys.kernels import LocalBlock
+from gcnsys.search import Budget, CoSearch, Design, Found, Hardware, Shape
+from gcnsys.search.export import as_toml
+from gcnsys.search.layouts import farthest_dropped, polarized_blocks
+from gcnsys.search.problem import Judged, Problem
+from gcnsys.search.space import EFFICIENCY, chosen
+from gcnsys.search.study import SLOWEST, front, hypervolume
+from gcnsys.search.supernet import SuperNet, rounded
+
+HARDWARE = Hardware("blocks", "xw", (0.5, 0.5), (0.5, 0.5), 1, 1.0)
+
+
+def found(*pairs):
+    """Designs of a given accuracy and latency."""
+    return [
+        Found(number, Design(Shape(), HARDWARE), Judged(accuracy, seconds))
+        for number, (accuracy, seconds) in enumerate(pairs)
+    ]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(1e-7, 1e-4)), min_size=1, max_size=12))
+def test_a_front_holds_what_nothing_beats_and_covers_what_is_below_it(pairs):
+    tried = found(*pairs)
+    kept = [(each.judged.accuracy, each.judged.seconds) for each in front(tried)]
+    for accuracy, seconds in pairs:
+        assert any(a >= accuracy and s <= seconds for a, s in kept)
+    for a, s in kept:
+        assert not any(x >= a and y <= s and (x, y) != (a, s) for x, y in pairs)
+    # By darts: the share of a box that some design is better than.
+    rng = np.random.default_rng(0)
+    darts = rng.random((20_000, 2)) * [1, 4]
+    covered = np.zeros(len(darts), bool)
+    for accuracy, seconds in pairs:
+        covered |= (darts[:, 0] < accuracy) & (darts[:, 1] < math.log10(SLOWEST / seconds))
+    assert hypervolume(tried) == pytest.approx(4 * covered.mean(), abs=0.06)
+
+
+def test_a_budget_is_read_and_checked():
+    assert Budget.parse("dsp=100, bram=2e6") == Budget(dsp=100, bram=2e6)
+    assert Budget.parse("").macs(32) == 4096
+    assert Budget().macs(8) == load("gcod-8bit").chip.macs
+    for text, sentence in (
+        ("dsp", "needs a number"),
+        ("lut=3", "'lut' is unknown"),
+        ("dsp=0", "must be positive"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            Budget.parse(text)
+
+
+def test_every_choice_makes_a_design_within_the_budget():
+    rng, budget = np.random.default_rng(0), Budget(dsp=500, clock=200)
+    by = SimpleNamespace(
+        suggest_categorical=lambda name, choices: choices[rng.integers(len(choices))],
+        suggest_float=lambda name, low, high: rng.uniform(low, high),
+    )
+    work = model_work("t", Structure(100, 900), [30, 16, 4])
+    for _ in range(100):
+        design = chosen(by)
+        accelerator = design.hardware.accelerator(budget, design.shape.bits)
+        assert accelerator.chip.macs == budget.macs(design.shape.bits)
+        assert accelerator.chip.clock_mhz <= 200
+        assert accelerator.fit.efficiency == EFFICIENCY[design.hardware.dataflow][0]
+        assert 0 < accelerator.estimate(work).utilisation <= 1
+
+
+def test_a_template_like_gcod_takes_gcods_time():
+    graph = power_law(400, 2000)
+    blocks = polarized_blocks(graph, (6,), total=8)
+    structure = Structure.of(graph, blocks)
+    work = model_work("t", structure, [50, 16, 4], 0.3)
+    gcod = load("gcod")
+    branches = gcod.mechanism.branches(work.steps("xw")[0], work)
+    loads = [branches.dense[0], branches.dense[1], branches.sparse]
+    hardware = Hardware("blocks", "xw", tuple(loads), (1.0, 1.0, 1.0), 1, 1.0)
+    ours = hardware.accelerator(Budget(), 32).estimate(work).steps[0].cycles
+    theirs = gcod.estimate(work).steps[0].cycles
+    assert ours == pytest.approx(theirs, rel=0.01)
+    uneven = Hardware("blocks", "xw", (1.0, 0.1, 0.1), (1.0, 1.0, 1.0), 1, 1.0)
+    assert uneven.accelerator(Budget(), 32).estimate(work).steps[0].cycles > 1.5 * ours
+    padded = Hardware("blocks", "xw", tuple(loads), (1.0, 1.0, 1.0), 32, 1.0)
+    assert padded.accelerator(Budget(), 32).estimate(work).steps[0].cycles == pytest.approx(
+        2 * ours, rel=0.01
+    )
+
+
+def test_an_exported_accelerator_reads_back(tmp_path):
+    accelerator = HARDWARE.accelerator(Budget(), 8)
+    (tmp_path / "found.toml").write_text(as_toml(accelerator))
+    assert Accelerator.read(tmp_path / "found.toml") == accelerator
+
+
+def test_blocks_are_of_one_class_and_pruning_takes_the_farthest():
+    graph = power_law(300, 900).without_self_loops()
+    blocks = polarized_blocks(graph, (4,), total=8)
+    degree, block = graph.adjacency.indptr.diff(), blocks.layout.group_of()
+    assert ((degree >= 4) == (blocks.class_of[block] == 1)).all()
+    assert (blocks.group_of.diff() >= 0).all()  # group after group
+    fewer = farthest_dropped(graph, blocks, 0.2)
+    assert 0.7 < fewer.num_edges / graph.num_edges <= 0.85
+    before, after = (blocks.count(Structure.of(each).matrix) for each in (graph, fewer))
+    assert after.off / sum(after.dense) < before.off / sum(before.dense)
+
+
+def test_few_bits_are_a_grid_that_gradients_do_not_see():
+    x = torch.randn(50, requires_grad=True)
+    for bits in (8, 16):
+        y = rounded(x, bits)
+        step = x.detach().abs().max() / (2 ** (bits - 1) - 1)
+        assert ((y / step) - (y / step).round()).abs().max() < 1e-2
+        assert (y - x).abs().max() <= step / 2 * 1.001
+        (grad,) = torch.autograd.grad(y.sum(), x)
+        assert torch.equal(grad, torch.ones(50))
+    assert rounded(x, 32) is x
+
+
+@pytest.mark.parametrize("kind", ["gcn", "sage", "gin"])
+def test_a_slice_of_the_supernet_is_a_network_of_its_size(kind):
+    data = dataset("digits")
+    net = SuperNet(data, {0.0: LocalBlock.from_graph(data.graph)}, seed=0).eval()
+    shape = Shape(kind, 3, 8)
+    logits, shares = net(shape)
+    looped = data.graph.adjacency.looped().to_scipy().toarray().astype(float)
+    plain = data.graph.to_scipy().toarray().astype(float)
+    scale = 1 / np.sqrt(looped.sum(1))
+    matrix = {
+        "gcn": scale[:, None] * looped * scale,
+        "sage": plain / plain.sum(1, keepdims=True).clip(1),
+        "gin": plain + np.eye(len(plain)),
+    }[kind]
+    h, widths = data.x.numpy().astype(float), [64, 8, 8, 10]
+    for number, layer in enumerate([*net.hidden[kind], net.last[kind]]):
+        weight = {name: each.detach().numpy().astype(float) for name, each in layer.weights.items()}
+        bias, (low, high) = layer.bias.detach().numpy()[: widths[number + 1]], widths[number : number + 2]
+        out = matrix @ h @ weight["neighbours"][:low, :high] + bias
+        if kind == "sage":
+            out += h @ weight["own"][:low, :high]
+        if kind == "gin":
+            out = out.clip(0) @ weight["second"][:high, :high]
+        h = out if number == 2 else out.clip(0)
+        if number < 2:
+            assert shares[number] == pytest.approx(np.count_nonzero(h) / h.size, abs=1e-3)
+    assert np.abs(logits.detach().numpy() - h).max() < 1e-4 * np.abs(h).max()
+
+
+def test_the_supernet_learns_and_so_does_a_shape_alone():
+    data = dataset("digits")
+    blocks = {share: LocalBlock.from_graph(data.graph) for share in (0.0, 0.05, 0.1, 0.2)}
+    net = SuperNet(data, blocks, seed=0)
+    before = net.judged(Shape("gcn", 2, 64))[0]
+    net.fit(30)
+    assert net.judged(Shape("gcn", 2, 64))[0] > max(0.7, before)
+    val, test = SuperNet(data, blocks, seed=1).fit_alone(Shape("sage", 2, 32, 8), 30)
+    assert val > 0.8
+    assert test > 0.8
+
+
+def test_a_study_goes_on_with_what_is_kept(tmp_path):
+    tried = []
+
+    def judge(design):
+        tried.append(design)
+        return Judged(design.shape.hidden / 64, design.hardware.tile * 1e-6)
+
+    journal = tmp_path / "trials"
+    CoSearch(judge, journal, seed=3).run(12)
+    again = CoSearch(judge, journal, seed=3)
+    assert again.done == 12
+    again.run(20)
+    assert len(tried) == 20
+    assert [each.design for each in again.found()] == tried
+
+
+def test_searching_beats_drawing_at_random():
+    def judge(design):
+        shares = np.array(design.hardware.elements)
+        uneven = float(shares.max() / shares.sum())
+        return Judged(
+            design.shape.hidden / 64, 1e-5 * (1 + uneven) * design.shape.bits / design.hardware.clock
+        )
+
+    covered = {}
+    for method in ("evolution", "random"):
+        searches = [CoSearch(judge, method=method, seed=seed) for seed in range(3)]
+        for search in searches:
+            search.run(120)
+        covered[method] = np.mean([hypervolume(search.found()) for search in searches])
+    assert covered["evolution"] > covered["random"]
+
+
+def test_a_problem_judges_a_design_by_both(tmp_path):
+    problem = Problem(dataset("digits"), Budget(dsp=256), seed=0)
+    few, many = (Design(Shape(hidden=hidden), HARDWARE) for hidden in (8, 64))
+    assert problem.judge(few).seconds < problem.judge(many).seconds
+    assert problem.judge(few).accuracy == problem.accuracy(few.shape)[0]
+    assert problem.graphs[0.2].num_edges < problem.graphs[0.0].num_edges
+    gcod = problem.gcod(8)
+    assert (gcod.chip.macs, gcod.chip.value_bits) == (640, 8)
+
+
+def test_the_command_searches_exports_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["cosearch", "digits", "--budget", "dsp=256", "--steps", "10", "--retrain", "1", "--out", "co"]
+    assert run([*words, "--trials", "15", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["trials"], told["trials_before"]) == (15, 0)
+    assert told["over_gcod_same_model"] > 0
+    assert (tmp_path / "co/front.png").stat().st_size > 10_000
+    assert run([*words, "--trials", "18", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trials_before"] == 15
+    # What was exported is used as it is.
+    design = ["estimate", "npz:co/design/graph.npz", "--blocks", "co/design/blocks.npz"]
+    assert run([*design, "--accelerator", "co/design/accelerator.toml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["estimates"][0]["accelerator"] == "found"
+    assert run(["train", "co/design/run.toml", "--set", "epochs=2", "--out", "trained"]) == 0
+    assert run([*words[:-1], "trained", "--trials", "3"]) == 2
+    assert "trained holds something else" in capsys.readouterr().err
+    assert run([*words, "--seed", "4"]) == 2
+    assert "is of a search with --seed 0, not 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--budget", "lut=3"], "'lut' is unknown"),
+        (["--trials", "0"], "--trials must be at least 1"),
+        (["--method", "guess"], "invalid choice"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path, monkeypatch, capsys, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = run(["cosearch", "digits", "--out", "co", *words])
+    except SystemExit as left:
+        code = left.code
+    assert code == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "co/trials.journal").exists()
