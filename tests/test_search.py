@@ -167,8 +167,8 @@ def test_the_supernet_learns_and_so_does_a_shape_alone():
     blocks = {share: LocalBlock.from_graph(data.graph) for share in (0.0, 0.05, 0.1, 0.2)}
     net = SuperNet(data, blocks, seed=0)
     before = net.judged(Shape("gcn", 2, 64))[0]
-    net.fit(30)
-    assert net.judged(Shape("gcn", 2, 64))[0] > max(0.7, before)
+    net.fit(40)
+    assert net.judged(Shape("gcn", 2, 64))[0] > 0.5 + before
     val, test = SuperNet(data, blocks, seed=1).fit_alone(Shape("sage", 2, 32, 8), 30)
     assert val > 0.8
     assert test > 0.8

@@ -188,7 +188,7 @@ def _say(told: dict[str, Any], output: Output) -> None:
     output.say(
         f"chosen: {model['kind']}, {model['layers']} layers of {model['hidden']}, {model['bits']} bits, "
         f"{model['pruned']:.0%} of edges pruned; {1e6 * told['seconds_estimated']:.3f} µs by estimate, "
-        f"{told['over_gcod_same_model']:.2f} times as fast as GCoD's template with the same model, bits, budget"
+        f"{told['over_gcod_same_model']:.2f} times as fast as GCoD's template on the same model, bits, budget"
     )
     output.say(
         f"trained alone, {alone['seeds']} seeds: test {alone['test_acc']:.3f}, baseline GCN "
