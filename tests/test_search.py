@@ -255,3 +255,27 @@ def test_what_makes_no_sense_is_refused(tmp_path, monkeypatch, capsys, words, se
     assert code == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "co/trials.journal").exists()
+
+
+def test_the_record_holds_what_the_page_says():
+    from experiments.cosearch.run import RESULTS
+
+    found = json.loads(RESULTS.read_text())
+    covered = found["hypervolume"]
+    assert min(covered["evolution"]["seeds"]) > max(covered["random"]["seeds"])
+    design, limit = found["design"], found["limit"]["at_most"]
+    assert design["retrained"]["no_worse_than_baseline"]
+    assert 0.98 * limit < design["over_gcod_same_model"] <= limit
+    assert design["seconds"] < 600
+
+
+def test_more_elements_of_a_template_are_never_slower():
+    work = model_work("t", Structure.of(power_law(300, 900)), [50, 16, 4], 0.3)
+    before = math.inf
+    for macs in range(3, 200, 7):
+        accelerator = Hardware("columns", "narrower", (0.7, 0.2, 0.4), (1.0, 1.0, 1.0), 4, 1.0).accelerator(
+            Budget(dsp=macs), 32
+        )
+        seconds = accelerator.estimate(work).seconds
+        assert seconds <= before
+        before = seconds

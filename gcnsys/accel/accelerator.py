@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from gcnsys.accel.chip import Chip, Settings
 from gcnsys.accel.estimate import Estimate, StepCost, added
-from gcnsys.accel.mechanisms import AnyMechanism
+from gcnsys.accel.mechanisms import KINDS, AnyMechanism
 from gcnsys.accel.work import Work
 from gcnsys.errors import InputError
 from gcnsys.registry import unknown
@@ -79,8 +79,7 @@ class Accelerator(Settings):
             return cls.model_validate(values)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            kinds = {"roofline", "awb-gcn", "gcnax", "gcnear", "gcod", "hygcn", "i-gcn", "template"}
-            field = ".".join(str(part) for part in first["loc"] if part not in kinds)
+            field = ".".join(str(part) for part in first["loc"] if part not in KINDS)
             message = first["msg"].removeprefix("Value error, ")
             given = f", got {first['input']!r}" if isinstance(first["input"], int | float | str) else ""
             raise InputError(f"{origin}: {field + ': ' if field else ''}{message}{given}") from error
