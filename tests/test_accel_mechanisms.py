@@ -17,10 +17,10 @@ from gcnsys.accel.mechanisms.balance import Balancing, column_cycles
 from gcnsys.accel.mechanisms.base import heaviest_share
 from gcnsys.accel.mechanisms.gcnear import exchange_ratio, module_reads
 from gcnsys.accel.mechanisms.hygcn import windows_loaded
-from gcnsys.cli.workload import island_tasks
 from gcnsys.datasets import load as dataset
 from gcnsys.graph import Graph, Layout
 from gcnsys.islands import locate, looped, shared_sums, windows
+from gcnsys.search.layouts import island_tasks
 
 GRAPHS = ("cora", "citeseer", "dblp_full", "facebook_pages", "amazon_photo", "coauthor_cs", "tolokers",
           "blogcatalog_attr")  # fmt: skip
@@ -118,7 +118,7 @@ def test_operations_of_islands_are_those_that_are_carried_out(data_folder, name,
     islands = locate(dataset(spec).graph)
     whole = looped(islands.graph)
     plan = windows.exact(islands) if rule == "windows" else shared_sums(whole)
-    structure = Structure.of(islands.graph, islands=island_tasks(islands.summary(), plan, whole.num_edges))
+    structure = Structure.of(islands.graph, islands=island_tasks(islands, plan))
     # Carry the plan out on integers, counting every accumulation as it happens.
     values, done = torch.randint(1, 9, (whole.num_rows,)).tolist(), 0
     given = list(values)

@@ -8,10 +8,9 @@ from typing import Any
 from experiments.accel.columns import PUBLISHED, accelerator, own, work
 from experiments.runfile import data_folder
 from gcnsys.accel import Accelerator, Structure, Work, model_work
-from gcnsys.cli.workload import island_tasks
 from gcnsys.datasets import Dataset, load
 from gcnsys.islands import locate, looped, shared_sums, windows
-from gcnsys.search.layouts import farthest_dropped, polarized_blocks
+from gcnsys.search.layouts import farthest_dropped, island_tasks, polarized_blocks
 
 GRAPHS = ("cora", "citeseer", "dblp_full", "coauthor_cs", "facebook_pages", "amazon_photo", "tolokers",
           "blogcatalog_attr")  # fmt: skip
@@ -69,7 +68,7 @@ def _switched(name: str) -> dict[str, Any]:
     graph = data.graph.without_self_loops().symmetrized()
     islands = locate(graph)
     entries = looped(islands.graph).num_edges
-    tasks = island_tasks(islands.summary(), windows.exact(islands), entries)
+    tasks = island_tasks(islands, windows.exact(islands))
     thresholds = PUBLISHED_SPLIT.get(name) or (int(graph.in_degree().median()) + 1,)
     structure = Structure.of(graph, polarized_blocks(graph, thresholds), tasks)
     what = _work(data, structure)
@@ -116,7 +115,7 @@ def gains_on_cora() -> list[dict[str, Any]]:
 
     whole = looped(islands.graph)
     for rule, plan in (("windows", windows.exact(islands)), ("shared sums", shared_sums(whole))):
-        tasks = island_tasks(islands.summary(), plan, whole.num_edges)
+        tasks = island_tasks(islands, plan)
         after = igcn.estimate(replace(plain, structure=replace(plain.structure, islands=tasks)))
         add(f"islandized by {rule}: aggregation saved", 1 - tasks.kept, 0.39)
         add(f"islandized by {rule}: all operations saved", 1 - after.macs / before.macs, 0.09)

@@ -15,9 +15,10 @@ from gcnsys.accel.work import Kind
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, Layout
-from gcnsys.islands import ReusePlan, disk, locate, looped, windows
+from gcnsys.islands import disk, locate, windows
 from gcnsys.kernels import LocalBlock, SparseRows
 from gcnsys.nn.stack import GNN
+from gcnsys.search.layouts import island_tasks
 from gcnsys.train.folder import CONFIG
 from gcnsys.train.source import is_partitioning
 from gcnsys.train.trained import TrainedRun
@@ -134,19 +135,13 @@ def _islands(graph: Graph, given: str | None) -> IslandTasks | None:
         return None
     if given == "find":
         islands = locate(graph)
-        return island_tasks(islands.summary(), windows.exact(islands), looped(islands.graph).num_edges)
+        return island_tasks(islands, windows.exact(islands))
     saved = disk.load(Path(given))
     if saved.islands.graph.num_nodes != graph.num_nodes:
         raise InputError(
             f"{given}: islands of {saved.islands.graph.num_nodes} nodes, the graph has {graph.num_nodes}"
         )
-    return island_tasks(saved.islands.summary(), saved.plan, looped(saved.islands.graph).num_edges)
-
-
-def island_tasks(found: dict[str, int | float], plan: ReusePlan, entries: int) -> IslandTasks:
-    """What an accelerator is told of islands and of the sums that they share."""
-    after = plan.count(entries).after
-    return IslandTasks(int(found["islands"]), int(found["hubs"]), entries, after, entries)
+    return island_tasks(saved.islands, saved.plan)
 
 
 def read_blocks(path: Path, num_nodes: int) -> Blocks:

@@ -1,4 +1,4 @@
-"""A polarized layout in short, and pruning that follows it: what the search varies of GCoD's algorithm."""
+"""What the cost model is told of a graph: a polarized layout in short, pruning by it, and islands."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ import numpy as np
 import pymetis
 import torch
 
-from gcnsys.accel import Blocks
+from gcnsys.accel import Blocks, IslandTasks
 from gcnsys.graph import Graph, Layout
+from gcnsys.islands import Islands, ReusePlan, looped
 
 
 def polarized_blocks(graph: Graph, thresholds: Sequence[int], *, groups: int = 2, total: int = 12) -> Blocks:
@@ -49,3 +50,10 @@ def farthest_dropped(graph: Graph, blocks: Blocks, share: float) -> Graph:
     far = (rows - cols).abs()
     limit = far.double().quantile(1 - share)
     return Graph(graph.adjacency.keep(far <= limit), graph.is_symmetric)
+
+
+def island_tasks(islands: Islands, plan: ReusePlan) -> IslandTasks:
+    """Islands and the sums that they share; the search for them reads every entry of A + I once."""
+    entries = looped(islands.graph).num_edges
+    after = plan.count(entries).after
+    return IslandTasks(islands.num_islands, islands.hubs.numel(), entries, after, entries)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import cache
 
-from gcnsys.accel import Accelerator, Estimate, IslandTasks, Structure, Work, load, model_work
+from gcnsys.accel import Accelerator, Estimate, Structure, Work, load, model_work
 from gcnsys.datasets import Dataset
 from gcnsys.graph import Graph
-from gcnsys.islands import locate, looped, windows
+from gcnsys.islands import locate, windows
 from gcnsys.kernels import Block, LocalBlock
 from gcnsys.search.budget import Budget
-from gcnsys.search.layouts import farthest_dropped, polarized_blocks
+from gcnsys.search.layouts import farthest_dropped, island_tasks, polarized_blocks
 from gcnsys.search.space import PRUNED, Design, Shape
 from gcnsys.search.supernet import SuperNet
 
@@ -71,10 +71,7 @@ class Problem:
 
     def _structure(self, graph: Graph) -> Structure:
         islands = locate(graph)
-        entries, found = looped(islands.graph).num_edges, islands.summary()
-        kept = windows.exact(islands).count(entries).after
-        tasks = IslandTasks(int(found["islands"]), int(found["hubs"]), entries, kept, entries)
-        return Structure.of(graph, self.blocks, tasks)
+        return Structure.of(graph, self.blocks, island_tasks(islands, windows.exact(islands)))
 
     @cache  # noqa: B019 (a problem lives as long as its process)
     def work(self, shape: Shape) -> Work:
