@@ -5,7 +5,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from experiments.accel.columns import PUBLISHED, accelerator, own, work
+from experiments.accel.columns import accelerator, own, work
+from experiments.accel.published import PUBLISHED
 from experiments.runfile import data_folder
 from gcnsys.accel import Accelerator, Structure, Work, model_work
 from gcnsys.datasets import Dataset, load

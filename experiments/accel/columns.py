@@ -1,18 +1,13 @@
 """Every published figure that the cost model is held against, a column each."""
 
-import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
 
 from experiments.accel.fitting import Point, best
 from experiments.accel.groups import Table, Within
+from experiments.accel.published import PUBLISHED
 from gcnsys.accel import Accelerator, Work, graphs, load
 from gcnsys.accel.mechanisms.gcnear import channel_rows, exchange_ratio
-
-FOLDER = Path(__file__).parent
-PUBLISHED: dict[str, dict[str, Any]] = tomllib.loads((FOLDER / "published.toml").read_text())
 
 
 @cache
