@@ -19,6 +19,7 @@ from gcnsys.datasets import load as dataset
 from gcnsys.errors import InputError
 from gcnsys.kernels import LocalBlock
 from gcnsys.search import Budget, CoSearch, Design, Found, Hardware, Shape
+from gcnsys.search.choice import choose
 from gcnsys.search.export import as_toml
 from gcnsys.search.layouts import farthest_dropped, polarized_blocks
 from gcnsys.search.problem import Judged, Problem
@@ -279,3 +280,31 @@ def test_more_elements_of_a_template_are_never_slower():
         seconds = accelerator.estimate(work).seconds
         assert seconds <= before
         before = seconds
+
+
+def test_the_fastest_as_good_as_the_baseline_is_chosen():
+    def design(hidden):
+        return Design(Shape(hidden=hidden), HARDWARE)
+
+    tried = [
+        Found(0, design(8), Judged(0.70, 1e-6)), Found(1, design(32), Judged(0.79, 2e-6)),
+        Found(2, design(64), Judged(0.81, 3e-6)),
+    ]  # fmt: skip
+    worth = {16: 0.80, 8: 0.9, 32: 0.79, 64: 0.82}
+    problem = SimpleNamespace(
+        accuracy=lambda shape: (0.80, 0.0, []),
+        alone=lambda shape, seeds, steps: [(worth[shape.hidden], 0.5)] * seeds,
+    )
+    # 8 columns are too far below with shared weights, 32 are below the baseline alone.
+    chosen_one = choose(tried, problem, seeds=2, steps=1)
+    assert chosen_one.found.number == 2
+    assert chosen_one.plain()["no_worse_than_baseline"]
+    worth[64] = 0.7
+    assert not choose(tried, problem, seeds=2, steps=1).plain()["no_worse_than_baseline"]
+
+
+def test_nothing_is_left_behind_where_the_data_cannot_be_used(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["cosearch", "nosuch", "--out", "co"]) == 2
+    assert "unknown dataset" in capsys.readouterr().err
+    assert not (tmp_path / "co").exists()

@@ -5,16 +5,17 @@ import json
 import logging
 import time
 from pathlib import Path
-from statistics import fmean
 from typing import Any, get_args
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 
 from gcnsys.cli.output import Output
 from gcnsys.datasets import load
 from gcnsys.errors import InputError
-from gcnsys.files import write_json
+from gcnsys.files import load_arrays, write, write_json
+from gcnsys.registry import require
 from gcnsys.search.budget import Budget
+from gcnsys.search.choice import Choice, choose
 from gcnsys.search.export import export
 from gcnsys.search.problem import BASELINE, Problem
 from gcnsys.search.study import CoSearch, Found, Method, front, hypervolume
@@ -27,7 +28,7 @@ EXAMPLES = """examples:
 JOURNAL, WEIGHTS, SETTINGS = "trials.journal", "supernet.safetensors", "search.json"
 FRONT, PICTURE = "front.json", "front.png"
 
-log = logging.getLogger("gcnsys.search")
+log = logging.getLogger(__name__)
 
 
 def add(subparsers: Any) -> None:
@@ -61,21 +62,20 @@ def _cosearch(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         if getattr(options, flag) < 1:
             raise InputError(f"--{flag} must be at least 1, got {getattr(options, flag)}")
     budget, began, folder = Budget.parse(options.budget), time.perf_counter(), options.out
-    search = CoSearch(
-        lambda design: problem.judge(design), _journal(options), method=options.method, seed=options.seed
-    )
+    require("optuna", extra="search", purpose="a co-search")
     with output.working():
         problem = Problem(load(options.spec), budget, seed=options.seed)
+        search = CoSearch(problem.judge, _journal(options), method=options.method, seed=options.seed)
         _train(problem, folder, options.steps)
         before = search.done
         search.run(options.trials, lambda done: log.info("%d of %d designs tried", done, options.trials))
         found = search.found()
-        best, alone = _chosen(found, problem, options)
+        choice = choose(found, problem, seeds=options.retrain, steps=options.steps)
     (folder / "design").mkdir(exist_ok=True)
-    export(best.design, problem, folder / "design")
-    told = _told(best, alone, found, problem) | {
+    export(choice.found.design, problem, folder / "design")
+    told = _told(choice, found, problem) | {
         "trials": len(found), "trials_before": before, "seconds": time.perf_counter() - began,
-        "folder": str(folder),
+        "seeds": options.retrain, "folder": str(folder),
     }  # fmt: skip
     write_json(folder / FRONT, told)
     _draw(told, found, problem, folder)
@@ -107,51 +107,22 @@ def _train(problem: Problem, folder: Path, steps: int) -> None:
     """Train the supernet, or take the weights that are there."""
     path = folder / WEIGHTS
     if path.is_file():
-        problem.supernet.load_state_dict(load_file(path))
+        problem.supernet.load_state_dict(load_arrays(path, name=str(path)))
         return
     log.info("training the supernet, %d steps", steps)
     problem.supernet.fit(steps)
-    temporary = path.with_suffix(".tmp")
-    save_file(dict(problem.supernet.state_dict()), temporary)
-    temporary.replace(path)
+    write(path, save(dict(problem.supernet.state_dict())))
 
 
-def _chosen(
-    found: list[Found], problem: Problem, options: argparse.Namespace
-) -> tuple[Found, dict[str, Any]]:
-    """The fastest design whose model, trained alone, validates no worse than the baseline's."""
-    seeds, steps = options.retrain, options.steps
-    log.info("training the baseline alone, %d seeds", seeds)
-    baseline = problem.alone(BASELINE, seeds=seeds, steps=steps)
-    least = fmean(val for val, _ in baseline)
-    trained: dict[Any, list[tuple[float, float]]] = {}
-    candidates = [
-        each for each in front(found) if each.judged.accuracy >= problem.accuracy(BASELINE)[0] - 0.02
-    ]
-    for each in candidates or front(found)[-1:]:
-        shape = each.design.shape
-        if shape not in trained:
-            log.info("training %s alone, %d seeds", shape, seeds)
-            trained[shape] = problem.alone(shape, seeds=seeds, steps=steps)
-        if fmean(val for val, _ in trained[shape]) >= least:
-            break
-    own = trained[each.design.shape]
-    return each, {
-        "val_acc": fmean(val for val, _ in own), "test_acc": fmean(test for _, test in own),
-        "baseline_val_acc": least, "baseline_test_acc": fmean(test for _, test in baseline), "seeds": seeds,
-        "no_worse_than_baseline": fmean(val for val, _ in own) >= least,
-    }  # fmt: skip
-
-
-def _told(best: Found, alone: dict[str, Any], found: list[Found], problem: Problem) -> dict[str, Any]:
-    shape = best.design.shape
+def _told(choice: Choice, found: list[Found], problem: Problem) -> dict[str, Any]:
+    best, shape = choice.found, choice.found.design.shape
     gcod = problem.gcod(shape.bits).estimate(problem.work(shape)).seconds
     return {
         "dataset": problem.dataset.name, "design": best.design.plain(),
         "seconds_estimated": best.judged.seconds,
         "gcod_seconds_same_model": gcod, "over_gcod_same_model": gcod / best.judged.seconds,
         "gcod_seconds_baseline_model": problem.gcod(32).estimate(problem.work(BASELINE)).seconds,
-        "retrained": alone, "hypervolume": hypervolume(found),
+        "retrained": choice.plain(), "hypervolume": hypervolume(found),
         "front": [
             each.design.plain() | {"val_acc": each.judged.accuracy, "seconds": each.judged.seconds}
             for each in front(found)
@@ -191,7 +162,7 @@ def _say(told: dict[str, Any], output: Output) -> None:
         f"{told['over_gcod_same_model']:.2f} times as fast as GCoD's template on the same model, bits, budget"
     )
     output.say(
-        f"trained alone, {alone['seeds']} seeds: test {alone['test_acc']:.3f}, baseline GCN "
+        f"trained alone, {told['seeds']} seeds: test {alone['test_acc']:.3f}, baseline GCN "
         f"{alone['baseline_test_acc']:.3f}; {told['trials']} designs in {told['seconds']:.0f} s; kept in "
         f"{told['folder']}"
     )

@@ -48,14 +48,10 @@ class GCNear(Mechanism):
             product.dense * math.ceil(product.columns / self.array) * self.array for product in step.products
         )
         combination = products / chip.macs
-        per_second = chip.clock_mhz * 1e6
-        reads, sums = (
-            rows / (self.local_gb_per_s * 1e9),
-            step.aggregation / (self.near_gflops * self.modules * 1e9),
-        )
-        aggregation = (
-            max(reads, sums) if self.near_memory else step.aggregation / chip.macs_per_second
-        ) * per_second
+        reads = rows / (self.local_gb_per_s * 1e9)
+        sums = step.aggregation / (self.near_gflops * self.modules * 1e9)
+        added = max(reads, sums) if self.near_memory else step.aggregation / chip.macs_per_second
+        aggregation = added * chip.clock_mhz * 1e6
         sent = channel_rows(work.structure, self.modules) if self.near_memory else step.entries
         # What was combined first goes back to memory to be summed; else the array takes sums as they come.
         between = nodes * step.width * value if step.width == step.outputs else 0.0
@@ -66,15 +62,8 @@ class GCNear(Mechanism):
             "weights": step.weights * value,
         }
         notes = {"channel_rows": float(sent), "local_bytes": rows}
-        return joined(
-            step,
-            combination,
-            aggregation,
-            max(combination, aggregation) / efficiency,
-            traffic,
-            chip,
-            notes=notes,
-        )
+        busiest = max(combination, aggregation) / efficiency
+        return joined(step, combination, aggregation, busiest, traffic, chip, notes=notes)
 
 
 def channel_rows(structure: Structure, modules: int) -> float:
