@@ -1,5 +1,6 @@
 """Pictures of estimates: bars of latency, speedup, traffic and energy, and lines of a sweep."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ def plot(name: str, estimates: Sequence[Estimate], baseline: Estimate, path: Pat
         [value * each.factor - value for value, each in zip(seconds, estimates, strict=True)],
     ]
     latency, speedup, traffic, energy = axes.flat
-    latency.barh(places, seconds, xerr=reach, color=COLOURS[0], ecolor="#555555", capsize=3)
-    latency.set(xlabel="latency, µs", xscale="log")
-    speedup.barh(places, [each.speedup_over(baseline) for each in estimates], color=COLOURS[2])
-    speedup.set(xlabel=f"times as fast as {baseline.accelerator}", xscale="log")
+    _bars(latency, seconds, COLOURS[0], figures=False)
+    latency.errorbar(seconds, places, xerr=reach, fmt="none", ecolor="#555555", capsize=3)
+    latency.set(xlabel="latency, µs")
+    _bars(speedup, [each.speedup_over(baseline) for each in estimates], COLOURS[2])
+    speedup.set(xlabel=f"times as fast as {baseline.accelerator}")
     _stacked(traffic, [_by_kind(each.traffic) for each in estimates], 1e-6)
-    traffic.set(xlabel="off chip, MB")
-    energy.barh(places, [1e6 * (each.energy or 0.0) for each in estimates], color=COLOURS[1])
-    energy.set(xlabel="energy, µJ (none: power is not known)", xscale="log")
+    traffic.set(xlabel="off chip, MB (none: all inputs fit on chip)", xlim=(0, None))
+    _bars(energy, [1e6 * (each.energy or 0.0) for each in estimates], COLOURS[1])
+    energy.set(xlabel="energy, µJ (none: power is not known)")
     for axis in axes.flat:
         axis.set_yticks(list(places), names)
         axis.invert_yaxis()
@@ -62,6 +64,17 @@ def _by_kind(traffic: Mapping[str, float]) -> dict[str, float]:
     for name, size in traffic.items():
         kinds[name if name in kinds else "rows"] += size
     return kinds
+
+
+def _bars(axis: Any, values: Sequence[float], colour: str, *, figures: bool = True) -> None:
+    """Bars that start at a power of ten below all of them, and the figures behind them."""
+    bars = axis.barh(range(len(values)), values, color=colour)
+    if figures:
+        axis.bar_label(bars, [f"{value:,.3g}" if value else "" for value in values], padding=3, fontsize=8)
+    there = [value for value in values if value > 0]
+    if there:
+        axis.set_xscale("log")
+        axis.set_xlim(10.0 ** (math.floor(math.log10(min(there))) - 1), 5 * max(there))
 
 
 def _stacked(axis: Any, parts: Sequence[Mapping[str, float]], unit: float) -> None:
