@@ -126,7 +126,7 @@ def gat_attention(
         dropout.check(edges)
         if dropout.rate == 0:
             dropout = None
-    if native_for(x, destination, source) is None:
+    if native_for(x, destination, source) is None or edges.factors is not None:
         return _by_torch(edges, x, destination, source, slope, dropout)
     if torch.is_grad_enabled() and (x.requires_grad or destination.requires_grad or source.requires_grad):
         out: Tensor = _Attention.apply(x, destination, source, edges, slope, dropout)

@@ -33,6 +33,7 @@ class Edges:
     Attributes:
         weight: ``[E]`` of the graph's edges, for layers that ask for it; no function here looks at it.
         columns: what else is known of edges, ``[E]`` or ``[E, K]``, by name: ``edge_attr``, ``edge_type``.
+        factors: ``[E]`` at least 0: what an edge counts for in a softmax; None: 1.
 
     Args:
         csr: ``[R, K]`` pattern, edges by destination; equal edges count each.
@@ -41,6 +42,8 @@ class Edges:
     Raises:
         InputError: the pattern is none, or is called symmetric and not even square.
     """
+
+    factors: Tensor | None = None
 
     def __init__(self, csr: CSR, *, symmetric: bool = False) -> None:
         weight, columns = csr.weight, csr.columns
@@ -195,13 +198,19 @@ def edge_dot(edges: Edges, y: Tensor, x: Tensor, heads: int) -> Tensor:
 def edge_softmax(edges: Edges, logits: Tensor) -> Tensor:
     """The softmax over the edges of each destination, head by head: ``[E, H] -> [E, H]``.
 
+    With factors f, ``f_e exp(z_e)`` over the sum of these, 0 where all factors are; differentiable in f, too.
+
     Raises:
         InputError: the logits do not fit the edges.
     """
     dtype = logits.dtype if logits.dtype in STORED[:2] else torch.float32
     check("logits", logits, edges.csr.num_edges, dtype, edges)
     out: Tensor = _EdgeSoftmax.apply(logits, edges)
-    return out
+    if edges.factors is None:
+        return out
+    shares = out * edges.factors.to(out)[:, None]
+    total = weighted_sum(edges, shares, shares.new_ones(edges.csr.num_cols, shares.shape[1]))
+    return shares / total.clamp(min=torch.finfo(shares.dtype).tiny)[edges.destinations]
 
 
 def weighted_sum(edges: Edges, weight: Tensor, x: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def softmax_mean(edges: Edges, x: Tensor, temperature: Tensor, *, absent: Tensor
     wide = x.to(summed(x.dtype))
     temperature = temperature.to(wide).reshape(())
     top, span = _extent(wide, temperature, absent)
-    if span <= SPAN[wide.dtype]:
+    if span <= SPAN[wide.dtype] and edges.factors is None:
         out: Tensor = _SoftmaxMean.apply(wide, temperature, edges, top, absent)
     else:
         out = _by_destination(edges, wide, temperature, absent)

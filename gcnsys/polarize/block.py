@@ -1,0 +1,99 @@
+"""A block whose edges have factors that can be learnt.
+
+Letters: E edges, S rows of ``x``, D destination rows, F features.
+"""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from gcnsys.errors import InputError
+from gcnsys.kernels import Block
+from gcnsys.kernels.block import Degrees, Norm, Reached
+from gcnsys.kernels.edges import Edges, weighted_sum
+
+
+class TunedBlock(Block):
+    """Another block, each edge times a factor; every result is differentiable in the factors.
+
+    Degrees are those of the weighted graph, and so is their derivative. In attention a factor multiplies an
+    edge's share before the shares are made to add up to 1.
+
+    Args:
+        base: whose rows are all computed here.
+        degrees: of its rows, for the self-loops that the normalized sum adds.
+        symmetric: every edge is there both ways.
+    """
+
+    def __init__(self, base: Block, degrees: Degrees, *, symmetric: bool) -> None:
+        self.base, self.symmetric = base, symmetric
+        self.input_ids, self.output_ids, self.input_kinds = base.input_ids, base.output_ids, base.input_kinds
+        if self.input_ids.numel() != self.output_ids.numel():
+            raise InputError("edges are tuned where every row is computed: make the view with prune = off")
+        plain, looped = (base.edges(loops=loops) for loops in (False, True))
+        self._edges, self._looped = copy.copy(plain), copy.copy(looped)
+        self._between = plain.sources != plain.destinations
+        self._added = looped.sources == looped.destinations
+        self._weight = None if plain.weight is None else plain.weight.to(torch.float64)
+        self._loop = degrees.added_loop[:, None].to(self.input_ids.device)
+        self.factors = torch.ones(plain.csr.num_edges)
+
+    @property
+    def num_edges(self) -> int:
+        return self._edges.csr.num_edges
+
+    def tuned(self, factors: Tensor) -> None:
+        """Take other factors, ``[E]`` in the order of ``edges()``; of the type that sums have."""
+        self.factors = factors
+
+    def _weights(self, like: Tensor) -> Tensor:
+        factors = self.factors.to(like)
+        return (factors if self._weight is None else factors * self._weight.to(like))[:, None]
+
+    def _into(self, weights: Tensor) -> Tensor:
+        """The weight of the edges that end at each row, ``[D, 1]``."""
+        return weighted_sum(self._edges, weights, weights.new_ones(self._edges.csr.num_cols, 1))
+
+    def sum(self, x: Tensor) -> Tensor:
+        return weighted_sum(self._edges, self._weights(x), self.base.gather(x))
+
+    def mean(self, x: Tensor) -> Tensor:
+        weights = self._weights(x)
+        into = self._into(weights)
+        inverse = torch.where(into > 0, 1 / into.clamp(min=1e-30), 0.0)
+        return inverse * weighted_sum(self._edges, weights, self.base.gather(x))
+
+    def gcn(self, x: Tensor, norm: Norm = "symmetric") -> Tensor:
+        if norm != "symmetric":
+            raise InputError("edges are tuned with gcn_norm = symmetric only")
+        weights, loop = self._weights(x), self._loop.to(x)
+        degree = self._into(weights) + loop
+        if bool((degree <= 0).any()):
+            raise InputError("gcn normalization needs positive weighted degrees; remove negative edge weights")
+        scale = degree.rsqrt()
+        sent = x * scale
+        return scale * (weighted_sum(self._edges, weights, self.base.gather(sent)) + loop * sent)
+
+    def gather(self, x: Tensor) -> Tensor:
+        return self.base.gather(x)
+
+    def reached(self, x: Tensor) -> Reached:
+        return self.base.reached(x)
+
+    def edges(self, *, loops: bool = False) -> Edges:
+        """Edges that carry the factors."""
+        found = self._looped if loops else self._edges
+        factors = self.factors
+        if loops:
+            factors = factors.new_ones(self._added.numel())
+            factors[~self._added] = self.factors[self._between]
+        found.factors = factors
+        return found
+
+    @property
+    def gathered_ids(self) -> Tensor:
+        return self.base.gathered_ids
+
+    def total(self, x: Tensor) -> Tensor:
+        return self.base.total(x)

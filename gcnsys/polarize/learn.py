@@ -1,0 +1,127 @@
+"""Training a model on this rank's part, the epoch that validation likes best kept."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from gcnsys.kernels import SparseRows
+from gcnsys.nn import Model, build_model
+from gcnsys.partition import Part
+from gcnsys.runtime import Comm, Placement
+from gcnsys.train import RunConfig, Task, Trainer, views
+from gcnsys.train.best import Best
+from gcnsys.train.optimizer import make_optimizer, make_scheduler
+from gcnsys.train.trainer import Epoch
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Learnt:
+    """What training came to.
+
+    Attributes:
+        model: with the weights that validation liked best.
+        accuracy: of that epoch, by ``train, val, test``.
+        best_test: the greatest test accuracy of any epoch, which nothing may be chosen by.
+        best_epoch: that epoch.
+        epochs: that were trained.
+        seconds: that they took, without evaluation.
+    """
+
+    model: Model
+    accuracy: dict[str, float]
+    best_test: float
+    best_epoch: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Setting:
+    """What all phases share.
+
+    Attributes:
+        config: of models and training.
+        num_features, num_outputs: of models.
+        task: what is learnt.
+        comm: the ranks.
+        placement: where this one computes.
+    """
+
+    config: RunConfig
+    num_features: int
+    num_outputs: int
+    task: Task
+    comm: Comm
+    placement: Placement
+
+    def model(self) -> Model:
+        """A model as the configuration draws it, the same on every rank and at every call."""
+        config = self.config
+        made = build_model(config.model_settings(), self.num_features, self.num_outputs, seed=config.seed)
+        return made.to(self.placement.device, getattr(torch, config.dtype))
+
+
+Watch = Callable[[Trainer, Epoch], bool]
+"""Looks at training after an epoch; True ends it."""
+
+
+def learn(
+    part: Part, setting: Setting, *, epochs: int | None = None, model: Model | None = None,
+    watch: Watch | None = None,
+) -> Learnt:  # fmt: skip
+    """Train on a part; collective.
+
+    Args:
+        part: this rank's.
+        setting: see :class:`Setting`.
+        epochs: at most so many; None: as configured.
+        model: to go on with; None: a new one.
+        watch: may end it early, on all ranks alike.
+    """
+    config, comm = setting.config, setting.comm
+    model = setting.model() if model is None else model
+    training, evaluation = views(
+        part, model, comm, choice=config.first_hop, prune=config.prune, choices=config.choices(),
+        device=setting.placement.device, dtype=config.stored,
+    )  # fmt: skip
+    optimizer = make_optimizer(model, config)
+    trainer = Trainer(
+        model, training, evaluation, setting.task, optimizer, comm, seed=config.seed,
+        scheduler=make_scheduler(optimizer, config),
+    )  # fmt: skip
+    best, best_test, seconds, done = Best(), 0.0, 0.0, 0
+    for epoch in trainer.epochs(config.epochs if epochs is None else epochs):
+        seconds, done = seconds + epoch.seconds, done + 1
+        found = trainer.evaluate()
+        best.offer(epoch.number, found, model)
+        best_test = max(best_test, found.scores["test"].accuracy)
+        late = config.patience and epoch.number - best.epoch >= config.patience
+        if late or (watch is not None and watch(trainer, epoch)):
+            break
+    trainer.settle()
+    assert best.evaluation is not None
+    model.load_state_dict(best.state)
+    accuracy = {name: score.accuracy for name, score in best.evaluation.scores.items()}
+    return Learnt(model, accuracy, best_test, best.epoch, done, seconds)
+
+
+def sparse(part: Part) -> bool:
+    """Whether features are."""
+    return isinstance(part.nodes.x, SparseRows)
+
+
+class Clock:
+    """Seconds that blocks of code took."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def __enter__(self) -> "Clock":
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._began

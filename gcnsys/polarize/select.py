@@ -1,0 +1,55 @@
+"""The smallest of the values that edges have, over all ranks, with a stable rule for equal ones.
+
+Values, then the hash, then the number of an edge are compared; sixteen bits at a time are counted over ranks,
+so that nobody gathers or sorts all edges.
+"""
+
+import torch
+from torch import Tensor
+
+from gcnsys.polarize.edges import PartEdges
+
+_DIGIT = 16
+
+
+def smallest(edges: PartEdges, values: Tensor, count: int) -> Tensor:
+    """``[E]`` bool: the ``count`` free edges of smallest value; both directions of each; collective.
+
+    Args:
+        edges: of this rank.
+        values: ``[E]`` at least 0, the same for both directions of a symmetric edge.
+        count: over all ranks, at most ``edges.total``.
+    """
+    words = (_ordered(values), *edges.keys)
+    limits = _limits(edges, words, count) if count else None
+    if limits is None:
+        return torch.zeros_like(edges.free)
+    below = torch.zeros_like(edges.free)
+    same = edges.free.clone()
+    for word, limit in zip(words, limits, strict=True):
+        below |= same & (word < limit)
+        same &= word == limit
+    return below | same
+
+
+def _ordered(values: Tensor) -> Tensor:
+    """Numbers at least 0 as integers of the same order; -0 is 0."""
+    return (values.double() + 0.0).abs().view(torch.int64)
+
+
+def _limits(edges: PartEdges, words: tuple[Tensor, ...], count: int) -> list[int]:
+    """The words of the last edge that belongs to the smallest ``count``."""
+    left, active = count, torch.nonzero(edges.counted).flatten()
+    limits = []
+    for word in words:
+        limit = 0
+        for shift in range(64 - _DIGIT, -1, -_DIGIT):
+            digits = (word[active] >> shift) & (2**_DIGIT - 1)
+            counts = edges.comm.add(torch.bincount(digits, minlength=2**_DIGIT), "control")
+            sums = counts.cumsum(0)
+            digit = int(torch.searchsorted(sums, left))
+            left -= int(sums[digit] - counts[digit])
+            active = active[digits == digit]
+            limit = limit << _DIGIT | digit
+        limits.append(limit)
+    return limits
