@@ -1,0 +1,17 @@
+"""Graph polarization: a graph is trained into dense diagonal blocks and a remainder (GCoD, HPCA 2022)."""
+
+from gcnsys.polarize.pipeline import (
+    Polarized,
+    PolarizeSettings,
+    alone,
+    as_published,
+    as_released,
+    polarize,
+)
+from gcnsys.polarize.split import Split, SplitSettings, laid_out, split
+from gcnsys.polarize.tune import TuneSettings
+
+__all__ = [
+    "PolarizeSettings", "Polarized", "Split", "SplitSettings", "TuneSettings", "alone", "as_published",
+    "as_released", "laid_out", "polarize", "split",
+]  # fmt: skip

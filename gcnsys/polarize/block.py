@@ -70,7 +70,9 @@ class TunedBlock(Block):
         weights, loop = self._weights(x), self._loop.to(x)
         degree = self._into(weights) + loop
         if bool((degree <= 0).any()):
-            raise InputError("gcn normalization needs positive weighted degrees; remove negative edge weights")
+            raise InputError(
+                "gcn normalization needs positive weighted degrees; remove negative edge weights"
+            )
         scale = degree.rsqrt()
         sent = x * scale
         return scale * (weighted_sum(self._edges, weights, self.base.gather(sent)) + loop * sent)

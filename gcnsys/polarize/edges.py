@@ -89,10 +89,15 @@ class PartEdges:
         # Ids lie below 2^31 in all graphs whose edges a machine holds, so that two make one number.
         return (first << 31) | second
 
+    @property
+    def numbers(self) -> Tensor:
+        """``[E]`` int64: receiver, then sender, in one number, which ascends over a graph's edges."""
+        return self._number(self.receivers, self.senders)
+
     @cached_property
     def _meeting(self) -> tuple[Tensor, Tensor, list[int]]:
         """In which order edges leave for their other direction, in which they come back, and how many."""
-        order = torch.argsort(self._number(self.receivers, self.senders), stable=True)
+        order = torch.argsort(self.numbers, stable=True)
         leave = order[torch.argsort(self.owners[order], stable=True)]
         order = torch.argsort(self._number(self.senders, self.receivers), stable=True)
         arrive = order[torch.argsort(self.owners[order], stable=True)]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from gcnsys.kernels import SparseRows
 from gcnsys.nn import Model, build_model
 from gcnsys.partition import Part
 from gcnsys.runtime import Comm, Placement
@@ -105,11 +104,6 @@ def learn(
     model.load_state_dict(best.state)
     accuracy = {name: score.accuracy for name, score in best.evaluation.scores.items()}
     return Learnt(model, accuracy, best_test, best.epoch, done, seconds)
-
-
-def sparse(part: Part) -> bool:
-    """Whether features are."""
-    return isinstance(part.nodes.x, SparseRows)
 
 
 class Clock:

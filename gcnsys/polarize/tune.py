@@ -4,7 +4,6 @@ One step is one pass over the graph, forward and backward, and a few passes over
 with the number of edges. Over ranks every edge's factor lives where its row lives.
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.errors import InputError, known_to_all
+from gcnsys.kernels.backend import summed
 from gcnsys.nn import Model, set_dropout_epoch
 from gcnsys.nn.dropout import KeyedDropout
 from gcnsys.partition import Part
@@ -21,9 +21,7 @@ from gcnsys.polarize.edges import PartEdges
 from gcnsys.polarize.learn import Clock, Setting
 from gcnsys.polarize.select import smallest
 from gcnsys.polarize.terms import penalty_gradient, polarization_gradient
-from gcnsys.train.view import View, views
-
-log = logging.getLogger(__name__)
+from gcnsys.train.view import views
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,15 @@ class TuneSettings:
         relative: measure the loss in units of its own mean derivative by an edge at the start, so that ``lr``
             and ``rho`` mean the same for any graph.
         rho: weight of ADMM's term.
+        dual_step: of ADMM's dual variable; 1 is the textbook's, which undoes a round's choice where a round
+            is a few steps that do not come close to its minimum.
         balance: mean derivative of the polarization term by an edge, in those of the loss at the start; None:
             ``weight`` counts instead.
         weight: of the polarization term.
         pseudo: learn what the pretrained model says of every node instead of the few labels there are.
         dropout: keep the model's dropout.
         stop: end once at most this share of the pruned edges has changed over a round, twice; 0: never.
+        gradient_share: what both directions' derivatives are added up times; 0.25 in the released code.
     """
 
     ratio: float = 0.1
@@ -52,11 +53,13 @@ class TuneSettings:
     lr: float = 0.05
     relative: bool = True
     rho: float = 1.0
+    dual_step: float = 0.1
     balance: float | None = 0.5
     weight: float = 10.0
     pseudo: bool = True
     dropout: bool = False
     stop: float = 0.05
+    gradient_share: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:
@@ -99,10 +102,13 @@ class TuningLoss:
 
     Args:
         part: this rank's.
-        model: pretrained.
+        model: whose weights stay as they are meanwhile.
         setting: see :class:`Setting`.
-        pseudo: learn the model's own predictions, of all nodes.
+        pseudo: learn the model's own predictions, of all nodes; see :meth:`predict`.
         dropout: keep the model's.
+
+    Attributes:
+        edges: of this rank.
     """
 
     def __init__(
@@ -119,29 +125,38 @@ class TuningLoss:
         base, symmetric = view.blocks[0], part.whole.is_symmetric
         self.block = TunedBlock(base, part.whole.degrees, symmetric=symmetric)
         self.edges = PartEdges.of(base, comm, symmetric=symmetric, seed=config.seed)
-        self.view = replace(view, blocks=(self.block,) * model.num_blocks)
-        if pseudo:
-            self.view = self._with_predictions(base)
-        self.count = int(comm.add(torch.tensor([setting.task.size(self.view)]), "control"))
+        self.labelled = replace(view, blocks=(self.block,) * model.num_blocks)
+        # Numbers that a model told have no derivative where it told them.
+        self.pseudo = pseudo and not view.y.is_floating_point()
+        self.view = self.labelled
+        count = view.y.shape[0] if self.pseudo else setting.task.size(view)
+        self.count = int(comm.add(torch.tensor([count]), "control"))
 
-    def _with_predictions(self, base: object) -> View:
-        with torch.no_grad():
-            self.model.eval()
-            logits = self.model(self.view.blocks, self.view.inputs)
-        view, y = self.view, self.view.y
-        if y.is_floating_point():
-            return view  # numbers that were told have no derivative where they were told
-        said = logits > 0 if y.ndim == 2 else logits.argmax(1)
-        rows = torch.arange(y.shape[0], device=y.device)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of factors."""
+        return torch.float64 if self.setting.config.dtype == "float64" else torch.float32
+
+    @torch.no_grad()
+    def predict(self) -> None:
+        """Learn what the model says of every node now, and the labels of training nodes; collective."""
+        if not self.pseudo:
+            return
+        self.model.eval()
+        self.block.tuned(torch.ones(self.edges.count, dtype=self.dtype))
+        view = self.labelled
+        logits = self.model(view.blocks, view.inputs)
+        said = logits > 0 if view.y.ndim == 2 else logits.argmax(1)
         known = view.rows["train"]
-        said[known] = y[known]
-        return replace(view, y=said, rows={**view.rows, "train": rows})
+        said[known] = view.y[known]
+        rows = torch.arange(said.shape[0], device=said.device)
+        self.view = replace(view, y=said, rows={**view.rows, "train": rows})
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
         asked = [p for p in self.model.parameters() if p.requires_grad]
         for parameter in asked:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
         self.model.eval()
         if self.dropout:
             for module in self.model.modules():
@@ -151,7 +166,7 @@ class TuningLoss:
             yield
         finally:
             for parameter in asked:
-                parameter.requires_grad_(requires_grad=True)
+                parameter.requires_grad = True
 
     def gradient(self, factors: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """This rank's share of the loss, and the loss's derivative by every factor ``[E]``; collective.
@@ -164,7 +179,7 @@ class TuningLoss:
         set_dropout_epoch(self.model, seed=self.setting.config.seed, epoch=epoch)
         with self._frozen():
             logits = self.model(self.view.blocks, self.view.inputs)
-            logits = logits.to(factors.dtype) if logits.dtype == torch.bfloat16 else logits
+            logits = logits.to(summed(logits.dtype))
             loss = self.setting.task.training_loss(logits, self.view, epoch) / self.count
             loss.backward()
         assert factors.grad is not None
@@ -175,27 +190,24 @@ class TuningLoss:
         return loss.detach(), gradient
 
 
-def tune(part: Part, model: Model, setting: Setting, settings: TuneSettings) -> Tuned:
+def tune(loss: TuningLoss, settings: TuneSettings) -> Tuned:
     """Tune the factors of a rank's edges and choose those to prune; collective.
 
     Args:
-        part: this rank's, in the order of the layout: node ids are places in it.
-        model: pretrained; its weights stay.
-        setting: see :class:`Setting`.
+        loss: of a pretrained model.
         settings: see :class:`TuneSettings`.
     """
     with Clock() as clock:
-        loss = TuningLoss(part, model, setting, pseudo=settings.pseudo, dropout=settings.dropout)
+        loss.predict()
         found = _tuned(loss, settings)
     return replace(found, seconds=clock.seconds)
 
 
 def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
     edges, comm = loss.edges, loss.setting.comm
-    dtype = torch.float64 if loss.setting.config.dtype == "float64" else torch.float32
     count = int(settings.ratio * edges.total + 1e-9)
-    distance = edges.distance.to(dtype)
-    factors = torch.ones(edges.count, dtype=dtype)
+    factors = torch.ones(edges.count, dtype=loss.dtype)
+    distance = edges.distance.to(factors)
     near, dual = factors.clone(), torch.zeros_like(factors)
     pruned, distances, unit, weight, step = torch.zeros_like(edges.free), [], 1.0, settings.weight, 0
     for number in range(settings.rounds):
@@ -203,8 +215,8 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
             comm.doing(f"tuning, step {step}")
             _, gradient = loss.gradient(factors, step)
             if step == 0:
-                unit, weight = _units(gradient, edges, settings)
-            gradient /= unit
+                unit, weight = units(gradient, edges, settings)
+            gradient *= settings.gradient_share / unit
             gradient += weight * polarization_gradient(factors, distance, edges.total)
             gradient += settings.rho * penalty_gradient(factors, near, dual)
             factors -= settings.lr * gradient.masked_fill_(~edges.free, 0.0)
@@ -212,15 +224,27 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
             step += 1
         before, pruned = pruned, smallest(edges, factors + dual, count)
         near = torch.where(pruned, 0.0, factors + dual)
-        dual += factors - near
+        dual += settings.dual_step * (factors - near)
         if number:
             distances.append(changed(edges, before, pruned))
-            if len(distances) > 1 and max(distances[-2:]) <= settings.stop and settings.stop > 0:
+            if settings.stop and len(distances) > 1 and max(distances[-2:]) <= settings.stop:
                 break
     return Tuned(edges, factors, smallest(edges, factors, count), distances, step, weight, 0.0)
 
 
-def _units(gradient: Tensor, edges: PartEdges, settings: TuneSettings) -> tuple[float, float]:
+def first_step(loss: TuningLoss, settings: TuneSettings) -> Tensor:
+    """The edges that one step of tuning would prune, ``[E]`` bool; collective."""
+    loss.predict()
+    edges, ones = loss.edges, torch.ones(loss.edges.count, dtype=loss.dtype)
+    _, gradient = loss.gradient(ones, 0)
+    unit, weight = units(gradient, edges, settings)
+    gradient = gradient / unit + weight * polarization_gradient(ones, edges.distance.to(ones), edges.total)
+    # The greater the derivative, the smaller the factor after a step.
+    top = edges.comm.greatest(gradient.abs().max()[None])
+    return smallest(edges, top - gradient, int(settings.ratio * edges.total + 1e-9))
+
+
+def units(gradient: Tensor, edges: PartEdges, settings: TuneSettings) -> tuple[float, float]:
     """What the loss's derivatives are divided by, and the weight of polarization."""
     counted = edges.counted
     sums = torch.stack([gradient[counted].double().abs().sum(), edges.distance[counted].sum()])

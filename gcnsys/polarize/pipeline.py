@@ -1,0 +1,255 @@
+"""From a graph to a polarized one: split, pretrain, tune, prune, drop thin blocks, retrain.
+
+All ranks call it together. Rank 0 holds the graph, as whoever cuts one does, and hands every rank its part;
+what is learnt by edge is learnt where the edge lives, and only masks come back.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gcnsys.datasets import Dataset
+from gcnsys.errors import InputError
+from gcnsys.graph import Graph
+from gcnsys.partition import Part, cut_dataset
+from gcnsys.polarize.edges import PartEdges
+from gcnsys.polarize.learn import Learnt, Setting, learn
+from gcnsys.polarize.prune import pruned_dataset, sparsified
+from gcnsys.polarize.split import Split, SplitSettings, laid_out, split
+from gcnsys.polarize.tune import Tuned, TuneSettings, TuningLoss, changed, first_step, tune
+from gcnsys.train import Trainer
+from gcnsys.train.trainer import Epoch
+
+log = logging.getLogger(__name__)
+
+Share = Callable[[Dataset | None], Part]
+"""This rank's part of a dataset that rank 0 holds; collective."""
+
+From = Literal["scratch", "pretrained"]
+
+
+@dataclass(frozen=True, slots=True)
+class PolarizeSettings:
+    """What polarization does.
+
+    Attributes:
+        split: see :class:`SplitSettings`.
+        tuning: see :class:`TuneSettings`.
+        eta: blocks off the diagonal with fewer edges are dropped.
+        diagonal: blocks on it, too, as the released code does.
+        pretrain: epochs before tuning, at most.
+        pretrain_stop: end them once at most this share of the edges that one step of tuning would prune has
+            changed over :data:`LOOK` epochs, twice; 0: never.
+        retrain: from the weights that are drawn first, or from the pretrained ones.
+        keep_factors: the tuned factors stay as weights of the edges that are kept.
+        reference: also train on the whole graph, to compare with.
+        chosen_on: what the epoch is chosen by; ``test``, as the released code does, is reported beside the
+            other and never used for anything.
+    """
+
+    split: SplitSettings = field(default_factory=SplitSettings)
+    tuning: TuneSettings = field(default_factory=TuneSettings)
+    eta: int = 10
+    diagonal: bool = False
+    pretrain: int = 100
+    pretrain_stop: float = 0.1
+    retrain: From = "scratch"
+    keep_factors: bool = False
+    reference: bool = True
+    chosen_on: Literal["val", "test"] = "val"
+
+    def __post_init__(self) -> None:
+        if self.eta < 0:
+            raise InputError(f"eta = {self.eta}: a block cannot have fewer than 0 edges")
+        if self.pretrain < 1:
+            raise InputError(f"pretrain = {self.pretrain}: there must be at least one epoch before tuning")
+        if not 0 <= self.pretrain_stop <= 1:
+            raise InputError(f"pretrain_stop = {self.pretrain_stop:g}: a share lies in [0, 1]")
+
+
+def as_published(settings: PolarizeSettings) -> PolarizeSettings:
+    """The paper's text: a polarization term of weight 10 that counts, tuned values kept, labels alone."""
+    tuning = replace(
+        settings.tuning, rounds=4, epochs=25, lr=1e-3, relative=False, rho=2e-3, dual_step=1.0, balance=None,
+        weight=10.0, pseudo=False, dropout=True, stop=0.05,
+    )  # fmt: skip
+    return replace(
+        settings, tuning=tuning, diagonal=False, pretrain=20, pretrain_stop=0.0, retrain="pretrained",
+        keep_factors=True,
+    )  # fmt: skip
+
+
+def as_released(settings: PolarizeSettings) -> PolarizeSettings:
+    """The released code: see section "differs from the text" of the README of ``experiments/polarize``."""
+    tuning = replace(
+        settings.tuning, rounds=4, epochs=25, lr=1e-3, relative=False, rho=2e-3, dual_step=1.0, balance=None,
+        weight=0.0, pseudo=False, dropout=True, stop=0.0, gradient_share=0.25,
+    )  # fmt: skip
+    return replace(
+        settings, tuning=tuning, diagonal=True, pretrain=400, pretrain_stop=0.0, retrain="scratch",
+        keep_factors=False, chosen_on="test",
+    )  # fmt: skip
+
+
+LOOK = 5
+"""Epochs of pretraining between two looks at what would be pruned."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Polarized:
+    """What came of it; masks, factors and datasets on rank 0 alone.
+
+    Attributes:
+        division: the split.
+        original: the dataset in the order of the layout.
+        factors: ``[E]`` of the original's edges.
+        after_tuning: ``[E]`` bool: kept by the tuned mask.
+        kept: ``[E]`` bool: kept in the end, without the blocks that were too thin.
+        dataset: what is kept.
+        tuned: this rank's tuning.
+        pretrained, retrained: this rank's training.
+        reference: on the whole graph; None: not asked for.
+        pretrain_distances: between successive masks of pretraining.
+    """
+
+    division: Split | None
+    original: Dataset | None
+    factors: Tensor | None
+    after_tuning: Tensor | None
+    kept: Tensor | None
+    dataset: Dataset | None
+    tuned: Tuned
+    pretrained: Learnt
+    retrained: Learnt
+    reference: Learnt | None
+    pretrain_distances: list[float]
+
+    @property
+    def cost(self) -> float | None:
+        """Seconds of all phases over those of plain training; None where that was not done."""
+        if self.reference is None:
+            return None
+        taken = self.pretrained.seconds + self.tuned.seconds + self.retrained.seconds
+        return taken / max(self.reference.seconds, 1e-9)
+
+
+def polarize(
+    dataset: Dataset | None, setting: Setting, settings: PolarizeSettings, share: Share,
+    division: Split | None = None,
+) -> Polarized:  # fmt: skip
+    """Polarize a graph; collective.
+
+    Args:
+        dataset: on rank 0.
+        setting: see :class:`Setting`.
+        settings: see :class:`PolarizeSettings`.
+        share: hands every rank its part.
+        division: another split than that of the settings, on rank 0.
+
+    Raises:
+        InputError: the graph cannot be split or tuned like this.
+    """
+    comm, original = setting.comm, None
+    with comm.agreed():
+        if dataset is not None:
+            division = division or split(dataset.graph, settings.split, name=dataset.name)
+            log.info("%s: %d subgraphs", dataset.name, division.num_subgraphs)
+            original = laid_out(dataset, division.layout)
+    part = share(original)
+    reference = None
+    if settings.reference:
+        log.info("training on the whole graph, to compare with")
+        reference = learn(part, setting)
+    pretrained, loss, distances = _pretrained(part, setting, settings)
+    log.info("pretrained for %d epochs; tuning", pretrained.epochs)
+    start = {name: tensor.clone() for name, tensor in pretrained.model.state_dict().items()}
+    tuned = tune(loss, settings.tuning)
+    log.info("tuned for %d steps", tuned.epochs)
+    graph = None if original is None else original.graph
+    gone = gathered(tuned.edges, tuned.pruned, graph)
+    factors = gathered(tuned.edges, tuned.factors, graph)
+    after = kept = polarized = None
+    with comm.agreed():
+        if original is not None and gone is not None and division is not None:
+            after = ~gone
+            kept = sparsified(original.graph, division, after, settings.eta, diagonal=settings.diagonal)
+            polarized = pruned_dataset(original, kept, factors if settings.keep_factors else None)
+    last = share(polarized)
+    model = None
+    if settings.retrain == "pretrained":
+        model = setting.model()
+        model.load_state_dict(start)
+    log.info("retraining")
+    retrained = learn(last, setting, model=model)
+    return Polarized(
+        division, original, factors, after, kept, polarized, tuned, pretrained, retrained, reference,
+        distances,
+    )  # fmt: skip
+
+
+def _pretrained(
+    part: Part, setting: Setting, settings: PolarizeSettings
+) -> tuple[Learnt, TuningLoss, list[float]]:
+    """Train until the edges that would be pruned hardly change any more."""
+    model, tuning = setting.model(), settings.tuning
+    loss = TuningLoss(part, model, setting, pseudo=tuning.pseudo, dropout=tuning.dropout)
+    looks = _Looks(loss, tuning, settings.pretrain_stop)
+    watch = looks.over if settings.pretrain_stop else None
+    return learn(part, setting, epochs=settings.pretrain, model=model, watch=watch), loss, looks.distances
+
+
+class _Looks:
+    """What one step of tuning would prune, every few epochs."""
+
+    def __init__(self, loss: TuningLoss, tuning: TuneSettings, stop: float) -> None:
+        self.loss, self.tuning, self.stop = loss, tuning, stop
+        self.before: Tensor | None = None
+        self.distances: list[float] = []
+
+    def over(self, trainer: Trainer, epoch: Epoch) -> bool:
+        """Whether training may end after this epoch."""
+        if (epoch.number + 1) % LOOK:
+            return False
+        mask = first_step(self.loss, self.tuning)
+        if self.before is not None:
+            self.distances.append(changed(self.loss.edges, self.before, mask))
+        self.before = mask
+        last = self.distances[-2:]
+        return len(last) == 2 and max(last) <= self.stop
+
+
+def gathered(edges: PartEdges, values: Tensor, graph: Graph | None) -> Tensor | None:
+    """What ranks know of their edges, on rank 0 ``[E]`` in the order of the graph's; collective.
+
+    Args:
+        edges: of this rank.
+        values: ``[e]`` of them.
+        graph: on rank 0, in the order of the layout.
+    """
+    comm = edges.comm
+    counts = torch.zeros(comm.size, dtype=torch.int64)
+    counts[comm.rank] = edges.count
+    sizes = comm.add(counts, "control").tolist()
+    send = [edges.count if rank == 0 else 0 for rank in range(comm.size)]
+    receive = sizes if comm.rank == 0 else [0] * comm.size
+    numbers, landed = (
+        comm.swap(column[:, None], send, receive).land()[:, 0]
+        for column in (edges.numbers, values.to(torch.uint8) if values.dtype == torch.bool else values)
+    )
+    if graph is None:
+        return None
+    adjacency = graph.adjacency
+    places = torch.searchsorted((adjacency.rows().long() << 31) | adjacency.indices.long(), numbers)
+    out = landed.new_empty(graph.num_edges)
+    out[places] = landed
+    return out.bool() if values.dtype == torch.bool else out
+
+
+def alone(dataset: Dataset | None) -> Part:
+    """The only part of a dataset, in memory: what one process shares with itself."""
+    assert dataset is not None
+    return cut_dataset(dataset, torch.zeros(dataset.graph.num_nodes, dtype=torch.int64), 1)[0]

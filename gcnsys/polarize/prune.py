@@ -1,0 +1,147 @@
+"""Which edges of a whole graph go, and what is left: masks over edges, one place for all.
+
+A mask of kept edges is ``[E]`` bool in the order of ``graph.adjacency``. It keeps both directions of a
+symmetric edge or neither, and every node's edge to itself.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gcnsys.datasets import Dataset
+from gcnsys.errors import InputError
+from gcnsys.graph import CSR, Graph
+from gcnsys.polarize.split import Split
+
+Baseline = Literal["random", "random-off-diagonal", "farthest"]
+
+
+def kept_graph(graph: Graph, kept: Tensor, factors: Tensor | None = None) -> Graph:
+    """The edges under a mask, their weights times factors ``[E]`` if those are given."""
+    adjacency = graph.adjacency
+    if factors is not None:
+        weight = factors if adjacency.weight is None else factors.to(adjacency.weight) * adjacency.weight
+        adjacency = replace(adjacency, weight=weight)
+    return Graph(adjacency.keep(kept), graph.is_symmetric)
+
+
+def pruned_dataset(dataset: Dataset, kept: Tensor, factors: Tensor | None = None) -> Dataset:
+    """The same nodes with the edges under a mask."""
+    return replace(dataset, graph=kept_graph(dataset.graph, kept, factors))
+
+
+def blocks_of(adjacency: CSR, division: Split) -> Tensor:
+    """The block that every edge lies in, ``[E]`` int64: receiver's subgraph times S plus the sender's."""
+    at = division.subgraph_at
+    return at[adjacency.rows().long()] * division.num_subgraphs + at[adjacency.indices.long()]
+
+
+def block_counts(adjacency: CSR, division: Split, kept: Tensor | None = None) -> Tensor:
+    """Edges in every block, ``[S, S]`` int64."""
+    blocks = blocks_of(adjacency, division)
+    if kept is not None:
+        blocks = blocks[kept]
+    size = division.num_subgraphs
+    return torch.bincount(blocks, minlength=size * size).view(size, size)
+
+
+def sparsified(
+    graph: Graph, division: Split, kept: Tensor, least: int, *, diagonal: bool = False
+) -> Tensor:  # fmt: skip
+    """Drop whole blocks of few edges (GCoD, step 3).
+
+    Args:
+        graph: in the order of the layout.
+        division: its subgraphs.
+        kept: ``[E]`` bool: what earlier steps left.
+        least: eta: a block off the diagonal with fewer edges is dropped.
+        diagonal: also one on it, as the released code does; edges of a node to itself stay.
+
+    Raises:
+        InputError: ``least`` is below 0.
+    """
+    if least < 0:
+        raise InputError(f"eta = {least}: a block cannot have fewer than 0 edges")
+    adjacency, size = graph.adjacency, division.num_subgraphs
+    thin = block_counts(adjacency, division, kept) < least
+    if not diagonal:
+        thin &= ~torch.eye(size, dtype=torch.bool)
+    if graph.is_symmetric:  # as are the counts, but for edges that a directed mask dropped one way
+        thin &= thin.t()
+    gone = thin.flatten()[blocks_of(adjacency, division)] & (adjacency.rows() != adjacency.indices)
+    return kept & ~gone
+
+
+def by_rule(graph: Graph, division: Split, rule: Baseline, ratio: float, *, seed: int = 0) -> Tensor:
+    """A mask that needs no training, to compare with: the same share of the free edges goes.
+
+    Args:
+        graph: in the order of the layout.
+        division: its subgraphs.
+        rule: ``random``; ``random-off-diagonal``: between subgraphs, then within; ``farthest``: from the
+            diagonal, a mere sort by ``|i - j|``.
+        ratio: share to prune.
+        seed: of chance.
+    """
+    adjacency = graph.adjacency
+    rows, cols = adjacency.rows().long(), adjacency.indices.long()
+    counted = torch.nonzero(rows > cols if graph.is_symmetric else rows != cols).flatten()
+    chance = torch.from_numpy(np.random.default_rng(seed).random(counted.numel()))
+    if rule == "random":
+        rank = chance
+    elif rule == "farthest":
+        rank = chance - (rows - cols).abs()[counted].double()
+    else:
+        at = division.subgraph_at
+        rank = chance + (at[rows] == at[cols])[counted].double()
+    gone = counted[torch.argsort(rank, stable=True)[: int(ratio * counted.numel() + 1e-9)]]
+    return _without(graph, rows, cols, gone)
+
+
+def _without(graph: Graph, rows: Tensor, cols: Tensor, gone: Tensor) -> Tensor:
+    """``[E]`` bool: all edges but some of those that are counted, and their other directions."""
+    kept = torch.ones(rows.numel(), dtype=torch.bool)
+    kept[gone] = False
+    if graph.is_symmetric and gone.numel():
+        # Rows ascend, and columns within a row, so that an edge's number ascends with its place.
+        numbers = rows * graph.num_nodes + cols
+        kept[torch.searchsorted(numbers, cols[gone] * graph.num_nodes + rows[gone])] = False
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a mask does to a graph in the order of a layout; self-loops are left out of all counts.
+
+    Attributes:
+        edges: directed edges that are kept.
+        kept: as a share of those there were.
+        inside: share of them within subgraphs.
+        off_diagonal_reduction: share of the edges between subgraphs that went.
+        mean_distance: mean ``|i - j|`` of kept edges.
+    """
+
+    edges: int
+    kept: float
+    inside: float
+    off_diagonal_reduction: float
+    mean_distance: float
+
+
+def figures(graph: Graph, division: Split, kept: Tensor) -> Figures:
+    """Count what a mask keeps."""
+    adjacency, at = graph.adjacency, division.subgraph_at
+    rows, cols = adjacency.rows().long(), adjacency.indices.long()
+    free, inside = rows != cols, at[rows] == at[cols]
+    left = free & kept
+    total, count = int(free.sum()), int(left.sum())
+    outside_before, outside = int((free & ~inside).sum()), int((left & ~inside).sum())
+    distance = (rows - cols).abs()[left].double()
+    return Figures(
+        count, count / max(1, total), (count - outside) / max(1, count),
+        1 - outside / outside_before if outside_before else 0.0,
+        float(distance.mean()) if count else 0.0,
+    )  # fmt: skip
