@@ -19,6 +19,7 @@ from gcnsys.cli import (
     export,
     islandize,
     partition,
+    polarize,
     predict,
     report,
     sample,
@@ -32,7 +33,7 @@ from gcnsys.train.folder import plain
 
 COMMANDS = {
     "data": data, "partition": partition, "train": train, "train-minibatch": train_minibatch,
-    "sample": sample, "predict": predict, "export": export, "islandize": islandize,
+    "sample": sample, "predict": predict, "export": export, "islandize": islandize, "polarize": polarize,
     "estimate": estimate, "cosearch": cosearch, "report": report,
 }  # fmt: skip
 
@@ -82,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
             raise unknown("command", arguments[0], COMMANDS)
-        options = parser().parse_args(arguments)
+        options = parser().parse_args(arguments, argparse.Namespace(arguments=list(arguments)))
         result = options.run(options, output)
     except GcnsysError as error:
         if not error.said:

@@ -1,13 +1,7 @@
 """Graph polarization: a graph is trained into dense diagonal blocks and a remainder (GCoD, HPCA 2022)."""
 
-from gcnsys.polarize.pipeline import (
-    Polarized,
-    PolarizeSettings,
-    alone,
-    as_published,
-    as_released,
-    polarize,
-)
+from gcnsys.polarize.pipeline import Polarized, PolarizeSettings, alone, polarize
+from gcnsys.polarize.published import as_published, as_released
 from gcnsys.polarize.split import Split, SplitSettings, laid_out, split
 from gcnsys.polarize.tune import TuneSettings
 

@@ -6,7 +6,7 @@ what is learnt by edge is learnt where the edge lives, and only masks come back.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -47,8 +47,6 @@ class PolarizeSettings:
         retrain: from the weights that are drawn first, or from the pretrained ones.
         keep_factors: the tuned factors stay as weights of the edges that are kept.
         reference: also train on the whole graph, to compare with.
-        chosen_on: what the epoch is chosen by; ``test``, as the released code does, is reported beside the
-            other and never used for anything.
     """
 
     split: SplitSettings = field(default_factory=SplitSettings)
@@ -60,7 +58,6 @@ class PolarizeSettings:
     retrain: From = "scratch"
     keep_factors: bool = False
     reference: bool = True
-    chosen_on: Literal["val", "test"] = "val"
 
     def __post_init__(self) -> None:
         if self.eta < 0:
@@ -69,30 +66,6 @@ class PolarizeSettings:
             raise InputError(f"pretrain = {self.pretrain}: there must be at least one epoch before tuning")
         if not 0 <= self.pretrain_stop <= 1:
             raise InputError(f"pretrain_stop = {self.pretrain_stop:g}: a share lies in [0, 1]")
-
-
-def as_published(settings: PolarizeSettings) -> PolarizeSettings:
-    """The paper's text: a polarization term of weight 10 that counts, tuned values kept, labels alone."""
-    tuning = replace(
-        settings.tuning, rounds=4, epochs=25, lr=1e-3, relative=False, rho=2e-3, dual_step=1.0, balance=None,
-        weight=10.0, pseudo=False, dropout=True, stop=0.05,
-    )  # fmt: skip
-    return replace(
-        settings, tuning=tuning, diagonal=False, pretrain=20, pretrain_stop=0.0, retrain="pretrained",
-        keep_factors=True,
-    )  # fmt: skip
-
-
-def as_released(settings: PolarizeSettings) -> PolarizeSettings:
-    """The released code: see section "differs from the text" of the README of ``experiments/polarize``."""
-    tuning = replace(
-        settings.tuning, rounds=4, epochs=25, lr=1e-3, relative=False, rho=2e-3, dual_step=1.0, balance=None,
-        weight=0.0, pseudo=False, dropout=True, stop=0.0, gradient_share=0.25,
-    )  # fmt: skip
-    return replace(
-        settings, tuning=tuning, diagonal=True, pretrain=400, pretrain_stop=0.0, retrain="scratch",
-        keep_factors=False, chosen_on="test",
-    )  # fmt: skip
 
 
 LOOK = 5

@@ -4,7 +4,7 @@ A mask of kept edges is ``[E]`` bool in the order of ``graph.adjacency``. It kee
 symmetric edge or neither, and every node's edge to itself.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -70,7 +70,7 @@ def sparsified(
     if not diagonal:
         thin &= ~torch.eye(size, dtype=torch.bool)
     if graph.is_symmetric:  # as are the counts, but for edges that a directed mask dropped one way
-        thin &= thin.t()
+        thin = thin & thin.t()
     gone = thin.flatten()[blocks_of(adjacency, division)] & (adjacency.rows() != adjacency.indices)
     return kept & ~gone
 
@@ -110,38 +110,3 @@ def _without(graph: Graph, rows: Tensor, cols: Tensor, gone: Tensor) -> Tensor:
         numbers = rows * graph.num_nodes + cols
         kept[torch.searchsorted(numbers, cols[gone] * graph.num_nodes + rows[gone])] = False
     return kept
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a mask does to a graph in the order of a layout; self-loops are left out of all counts.
-
-    Attributes:
-        edges: directed edges that are kept.
-        kept: as a share of those there were.
-        inside: share of them within subgraphs.
-        off_diagonal_reduction: share of the edges between subgraphs that went.
-        mean_distance: mean ``|i - j|`` of kept edges.
-    """
-
-    edges: int
-    kept: float
-    inside: float
-    off_diagonal_reduction: float
-    mean_distance: float
-
-
-def figures(graph: Graph, division: Split, kept: Tensor) -> Figures:
-    """Count what a mask keeps."""
-    adjacency, at = graph.adjacency, division.subgraph_at
-    rows, cols = adjacency.rows().long(), adjacency.indices.long()
-    free, inside = rows != cols, at[rows] == at[cols]
-    left = free & kept
-    total, count = int(free.sum()), int(left.sum())
-    outside_before, outside = int((free & ~inside).sum()), int((left & ~inside).sum())
-    distance = (rows - cols).abs()[left].double()
-    return Figures(
-        count, count / max(1, total), (count - outside) / max(1, count),
-        1 - outside / outside_before if outside_before else 0.0,
-        float(distance.mean()) if count else 0.0,
-    )  # fmt: skip

@@ -104,7 +104,7 @@ def split(graph: Graph, settings: SplitSettings | None = None, *, name: str = ""
             f"{len(numbers)} classes of degrees; use more subgraphs or fewer thresholds"
         )
     work = torch.tensor([float(degree[class_at == number].sum()) for number in numbers])
-    counts = _apportioned(work, share)
+    counts = apportioned(work, share)
     keys = torch.zeros(graph.num_nodes, dtype=torch.int64)
     found: list[tuple[int, int, int]] = []  # group, class, place within both
     for number, count in zip(numbers, counts, strict=True):
@@ -139,15 +139,24 @@ def _sample(values: Tensor, most: int = 1 << 23) -> Tensor:
     return values[:: -(-values.numel() // most)] if values.numel() > most else values
 
 
-def _apportioned(work: Tensor, total: int) -> list[int]:
-    """Whole numbers of at least 1 that add up to ``total``, proportional to ``work``: largest remainders."""
-    spare = total - work.numel()
-    exact = (work / work.sum().clamp(min=1e-300) * total - 1).clamp(min=0)
-    exact = exact / exact.sum().clamp(min=1e-300) * spare
-    floor = exact.floor().long()
-    rest = torch.argsort(exact - floor, descending=True, stable=True)
-    floor[rest[: spare - int(floor.sum())]] += 1
-    return [1 + extra for extra in floor.tolist()]
+def apportioned(work: Tensor, total: int) -> list[int]:
+    """Whole numbers of at least 1 that add up to ``total``, proportional to ``work``: largest remainders.
+
+    Args:
+        work: ``[k]`` at least 0.
+        total: at least k.
+    """
+    exact = work.double() / float(work.sum().clamp(min=1e-300)) * total
+    low = exact < 1
+    if bool(low.any()) and not bool(low.all()):  # those below 1 get 1; the others share what is left
+        rest = apportioned(work[~low], total - int(low.sum()))
+        shares = torch.ones(work.numel(), dtype=torch.int64)
+        shares[~low] = torch.tensor(rest)
+        return [int(share) for share in shares]
+    floor = exact.floor().clamp(min=1)
+    order = torch.argsort(exact - floor, descending=True, stable=True)
+    floor[order[: total - int(floor.sum())]] += 1
+    return [int(share) for share in floor]
 
 
 def _cut(graph: Graph, nodes: Tensor, degree: Tensor, count: int, seed: int) -> Tensor:
@@ -213,9 +222,3 @@ def plain_layout(graph: Graph, subgraphs: int, *, seed: int = 0) -> Split:
     layout = Layout.from_groups(parts, subgraphs)
     none = torch.zeros(subgraphs, dtype=torch.int64)
     return Split(layout, none, none, ())
-
-
-def in_edges(graph: Graph, division: Split) -> Tensor:
-    """Edges that end in each subgraph, ``[S]`` int64, of a graph in the order of the layout."""
-    ends = graph.adjacency.indptr[division.layout.group_ptr]
-    return ends.diff()

@@ -1,16 +1,12 @@
 """The picture of a graph's islands: its adjacency before and after, and how large islands are."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from gcnsys.graph import CSR
 from gcnsys.islands import Islands
+from gcnsys.report.adjacency import spy
 from gcnsys.report.style import COLOURS, figure, save
-
-_CELLS = 360
 
 
 def plot(islands: Islands, name: str, path: Path) -> None:
@@ -22,24 +18,13 @@ def plot(islands: Islands, name: str, path: Path) -> None:
     order = islands.layout().order
     place = torch.empty_like(order)
     place[order] = torch.arange(count)
-    _spy(before, islands.graph.adjacency, torch.arange(count), "the graph's order")
-    _spy(after, islands.graph.adjacency, place, f"hubs (above and left of {hubs:,}), then islands")
+    spy(before, islands.graph.adjacency, torch.arange(count), "the graph's order")
+    cells = spy(after, islands.graph.adjacency, place, f"hubs (above and left of {hubs:,}), then islands")
     if 0 < hubs < count:
         for line in (after.axhline, after.axvline):
-            line(hubs * min(_CELLS, count) / count - 0.5, color=COLOURS[4], linewidth=0.8)
+            line(hubs * cells / count - 0.5, color=COLOURS[4], linewidth=0.8)
     many = torch.bincount(islands.sizes) if islands.num_islands else torch.zeros(1)
     there = torch.nonzero(many).flatten()
     sizes.bar(there.tolist(), many[there].tolist(), width=0.8, color=COLOURS[0])
     sizes.set(xlabel="nodes of an island", ylabel="islands", title="sizes of islands", yscale="log")
     save(made, path)
-
-
-def _spy(axis: Any, csr: CSR, place: Tensor, title: str) -> None:
-    """How many edges lie in each cell of a grid, by logarithm."""
-    count = max(1, csr.num_rows)
-    cells = min(_CELLS, count)
-    rows, cols = (place[ids.long()] * cells // count for ids in (csr.rows(), csr.indices))
-    grid = torch.bincount(rows * cells + cols, minlength=cells**2).view(cells, cells)
-    axis.imshow(torch.log1p(grid.double()).tolist(), cmap="Greys", interpolation="nearest")
-    axis.set(title=title, xticks=[], yticks=[], xlabel="senders", ylabel="receivers")
-    axis.grid(visible=False)
