@@ -21,6 +21,7 @@ from gcnsys.polarize.figures import report
 from gcnsys.polarize.learn import Learnt, Setting
 from gcnsys.polarize.pipeline import Polarized, Share
 from gcnsys.polarize.published import as_published, as_released, setup
+from gcnsys.polarize.quantize import Precision
 from gcnsys.polarize.split import plain_layout
 from gcnsys.runtime import Comm, Placement, joined
 from gcnsys.runtime.launch import launch
@@ -90,6 +91,14 @@ def add(subparsers: Any) -> None:
     tune.add_argument(
         "--keep-factors", action="store_true", help="tuned factors stay as weights of the edges that are kept"
     )
+    tune.add_argument(
+        "--bits", type=_bits, metavar="B or F,W,S", default=None,
+        help="train for numbers of so many bits: all, or features, weights and sums (default: not)",
+    )  # fmt: skip
+    tune.add_argument(
+        "--protect", type=float, default=0.0, metavar="P",
+        help="with --bits: how probably rows of high in-degree keep all bits (Degree-Quant) (0)",
+    )  # fmt: skip
     tune.add_argument("--no-reference", action="store_true", help="do not train on the whole graph as well")
     for title, names in GROUPS.items():
         add_fields(parser.add_argument_group(title), names)
@@ -105,6 +114,25 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(piece) for piece in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"needs numbers such as 3,6, got {text!r}") from None
+
+
+def _bits(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(piece) for piece in text.split(","))
+        if len(found) not in (1, 3):
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs a number, or three such as 8,4,8, got {text!r}") from None
+    return found * 3 if len(found) == 1 else found
+
+
+def _precision(options: argparse.Namespace) -> Precision | None:
+    if options.bits is None:
+        if options.protect:
+            raise InputError("--protect says which rows keep all bits: give --bits as well")
+        return None
+    features, weights, sums = options.bits
+    return Precision(features, weights, sums, options.protect)
 
 
 def _settings(options: argparse.Namespace, seed: int) -> PolarizeSettings:
@@ -125,7 +153,7 @@ def _settings(options: argparse.Namespace, seed: int) -> PolarizeSettings:
 def _polarize(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
     given = chosen(options)
     config = RunConfig.checked({**setup(given.get("model", "gcn")), **given, "data": options.spec})
-    settings = _settings(options, config.seed)
+    settings, precision = _settings(options, config.seed), _precision(options)
     ranks = config.parts or 1
     Placement.choose(config.device, 0, ranks)  # refuses a device that is not there
     if options.out and options.out.exists() and not options.overwrite:
@@ -138,12 +166,12 @@ def _polarize(options: argparse.Namespace, output: Output) -> dict[str, Any] | N
         if config.parts not in (None, comm.size):
             raise InputError(f"--parts {config.parts} but {comm.size} ranks were started; start one a part")
         with output.working():
-            return _on_rank(options, config, settings, comm, placement, output)
+            return _on_rank(options, config, settings, precision, comm, placement, output)
 
 
 def _on_rank(
-    options: argparse.Namespace, config: RunConfig, settings: PolarizeSettings, comm: Comm,
-    placement: Placement, output: Output,
+    options: argparse.Namespace, config: RunConfig, settings: PolarizeSettings,
+    precision: Precision | None, comm: Comm, placement: Placement, output: Output,
 ) -> dict[str, Any] | None:  # fmt: skip
     dataset = None
     with comm.agreed():
@@ -163,7 +191,7 @@ def _on_rank(
             about = None if dataset is None else _about(dataset)
         widths = comm.share(torch.tensor(about or [0] * 4)).tolist()
         task = Regression() if widths[2] else Task(bool(widths[3]))
-        setting = Setting(config, widths[0], widths[1], task, comm, placement)
+        setting = Setting(config, widths[0], widths[1], task, comm, placement, precision)
         found = polarize(dataset, setting, settings, share, division)
     if dataset is None:
         return None

@@ -8,6 +8,7 @@ import torch
 
 from gcnsys.nn import Model, build_model
 from gcnsys.partition import Part
+from gcnsys.polarize.quantize import Precision, QuantizedModel
 from gcnsys.runtime import Comm, Placement
 from gcnsys.train import RunConfig, Task, Trainer, views
 from gcnsys.train.best import Best
@@ -46,6 +47,7 @@ class Setting:
         task: what is learnt.
         comm: the ranks.
         placement: where this one computes.
+        precision: of numbers in full trainings, not in those that edges are tuned by; None: all bits.
     """
 
     config: RunConfig
@@ -54,11 +56,18 @@ class Setting:
     task: Task
     comm: Comm
     placement: Placement
+    precision: Precision | None = None
 
-    def model(self) -> Model:
-        """A model as the configuration draws it, the same on every rank and at every call."""
+    def model(self, *, exact: bool = False) -> Model:
+        """A model as the configuration draws it, the same on every rank and at every call.
+
+        Args:
+            exact: in full precision, whatever :attr:`precision` says.
+        """
         config = self.config
         made = build_model(config.model_settings(), self.num_features, self.num_outputs, seed=config.seed)
+        if self.precision is not None and not exact:
+            made = QuantizedModel(made, self.precision, self.comm)
         return made.to(self.placement.device, getattr(torch, config.dtype))
 
 

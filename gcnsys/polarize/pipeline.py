@@ -19,6 +19,7 @@ from gcnsys.partition import Part, cut_dataset
 from gcnsys.polarize.edges import PartEdges
 from gcnsys.polarize.learn import Learnt, Setting, learn
 from gcnsys.polarize.prune import pruned_dataset, sparsified
+from gcnsys.polarize.quantize import QuantizedModel
 from gcnsys.polarize.split import Split, SplitSettings, laid_out, split
 from gcnsys.polarize.tune import Tuned, TuneSettings, TuningLoss, changed, first_step, tune
 from gcnsys.train import Trainer
@@ -155,7 +156,7 @@ def polarize(
     model = None
     if settings.retrain == "pretrained":
         model = setting.model()
-        model.load_state_dict(start)
+        (model.model if isinstance(model, QuantizedModel) else model).load_state_dict(start, strict=False)
     log.info("retraining")
     retrained = learn(last, setting, model=model)
     return Polarized(
@@ -168,7 +169,7 @@ def _pretrained(
     part: Part, setting: Setting, settings: PolarizeSettings
 ) -> tuple[Learnt, TuningLoss, list[float]]:
     """Train until the edges that would be pruned hardly change any more."""
-    model, tuning = setting.model(), settings.tuning
+    model, tuning = setting.model(exact=True), settings.tuning
     loss = TuningLoss(part, model, setting, pseudo=tuning.pseudo, dropout=tuning.dropout)
     looks = _Looks(loss, tuning, settings.pretrain_stop)
     watch = looks.over if settings.pretrain_stop else None

@@ -146,7 +146,9 @@ def apportioned(work: Tensor, total: int) -> list[int]:
         work: ``[k]`` at least 0.
         total: at least k.
     """
-    exact = work.double() / float(work.sum().clamp(min=1e-300)) * total
+    if not float(work.sum()):
+        work = torch.ones_like(work)
+    exact = work.double() / float(work.sum()) * total
     low = exact < 1
     if bool(low.any()) and not bool(low.all()):  # those below 1 get 1; the others share what is left
         rest = apportioned(work[~low], total - int(low.sum()))

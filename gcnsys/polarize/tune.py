@@ -50,11 +50,11 @@ class TuneSettings:
     ratio: float = 0.1
     rounds: int = 10
     epochs: int = 2
-    lr: float = 0.05
+    lr: float = 0.01
     relative: bool = True
     rho: float = 1.0
-    dual_step: float = 0.1
-    balance: float | None = 0.5
+    dual_step: float = 0.02
+    balance: float | None = 0.8
     weight: float = 10.0
     pseudo: bool = True
     dropout: bool = False
