@@ -194,8 +194,10 @@ def test_the_rule_for_ties_does_not_depend_on_ranks():
             assert all(torch.equal(a, b) for a, b in zip(masks, first, strict=True))
 
 
-@pytest.mark.parametrize("model", ["gcn", "sage", "gat", "resgcn"])
-@pytest.mark.parametrize("assignment", ["random", "metis", "empty-rank"])
+@pytest.mark.parametrize(
+    ("model", "assignment"),
+    [("gcn", "random"), ("sage", "metis"), ("gat", "empty-rank"), ("resgcn", "random")],
+)
 def test_any_number_of_ranks_tunes_the_same_mask(model, assignment):
     made = small("undirected")
     graph = made.dataset.graph
@@ -235,9 +237,9 @@ def outcomes(digits):
 
     def body(comm):
         setting = setting_for(
-            comm, width=digits.num_features, classes=digits.num_classes, dtype="float32", hidden=16, epochs=60
+            comm, width=digits.num_features, classes=digits.num_classes, dtype="float32", hidden=16, epochs=30
         )
-        usual = PolarizeSettings(reference=False, pretrain=60)
+        usual = PolarizeSettings(reference=False, pretrain=40)
         magnitude = replace(usual, tuning=replace(usual.tuning, balance=0.0))
         ways = {
             "default": usual, "magnitude": magnitude, "published": as_published(usual),
@@ -333,7 +335,7 @@ def test_the_released_code_takes_a_quarter_of_the_derivative(digits):
     assert torch.allclose(found[0.25], 0.25 * found[1.0], rtol=1e-6, atol=1e-15)
 
 
-def test_half_of_the_edges_get_no_label_gradient_but_pseudo_labels_reach_all(data_folder):
+def test_few_labels_do_not_reach_all_edges_but_pseudo_labels_do(data_folder):
     dataset = load(f"npz:{data_folder / 'cora.npz'}")
     dataset = laid_out(dataset, split(dataset.graph, name="cora").layout)
 
@@ -348,8 +350,8 @@ def test_half_of_the_edges_get_no_label_gradient_but_pseudo_labels_reach_all(dat
         return shares
 
     labels, pseudo = run_ranks(1, body)[0]
-    assert 0.4 < labels < 0.6
-    assert pseudo < 0.05
+    assert labels > 0.1
+    assert pseudo < 0.02
 
 
 def test_the_first_step_is_what_a_single_step_of_tuning_prunes(digits):

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
-from gcnsys.partition import Part, Partitioning, build
+from gcnsys.partition import Cutting, Part, Partitioning, build
 from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, alone, disk, polarize
 from gcnsys.polarize.figures import report
 from gcnsys.polarize.learn import Learnt, Setting
@@ -92,6 +93,10 @@ def add(subparsers: Any) -> None:
         "--keep-factors", action="store_true", help="tuned factors stay as weights of the edges that are kept"
     )
     tune.add_argument(
+        "--distill", type=float, metavar="W", default=argparse.SUPPRESS,
+        help=f"weight of what the pretrained model says, beside labels, in retraining ({usual.distill:g})",
+    )  # fmt: skip
+    tune.add_argument(
         "--bits", type=_bits, metavar="B or F,W,S", default=None,
         help="train for numbers of so many bits: all, or features, weights and sums (default: not)",
     )  # fmt: skip
@@ -146,6 +151,7 @@ def _settings(options: argparse.Namespace, seed: int) -> PolarizeSettings:
     names = {"balance": "balance", "pseudo": "pseudo", "rounds": "rounds", "steps": "epochs"}
     tuning = replace(usual.tuning, **{names[name]: given[name] for name in names if name in given})
     more = {"pretrain": given["pretrain"]} if "pretrain" in given else {}
+    more |= {"distill": given["distill"]} if "distill" in given else {}
     more |= {"keep_factors": True} if options.keep_factors else {}
     return replace(usual, tuning=tuning, **more)
 
@@ -217,6 +223,9 @@ def described(found: Polarized, dataset: Dataset, config: RunConfig) -> dict[str
         "inside_before": division.layout.edges_inside(dataset.graph) / max(1, dataset.graph.num_edges),
         **report(original.graph, division, masks),
         "accuracy_before": None if found.reference is None else _accuracy(found.reference),
+        "accuracy_before_distilled": (
+            None if found.distilled_reference is None else _accuracy(found.distilled_reference)
+        ),
         "accuracy_after": _accuracy(found.retrained),
         "mask_distances": found.tuned.distances, "pretrain_distances": found.pretrain_distances,
         "polarization_weight": found.tuned.weight,
@@ -257,6 +266,9 @@ def _say(result: dict[str, Any], output: Output) -> None:
     )
     before, after = result["accuracy_before"], result["accuracy_after"]
     told = "" if before is None else f" (on the whole graph {before['test']:.4f})"
+    same = result["accuracy_before_distilled"]
+    if same is not None:
+        told = f"{told[:-1]}, and {same['test']:.4f} with what the pretrained model says, as here)"
     output.say(f"test accuracy {after['test']:.4f} at the best validation {after['val']:.4f}{told}")
     if result["cost"] is not None:
         output.say(f"all phases took {result['cost']:.2f} times plain training, without evaluation")
@@ -310,13 +322,16 @@ def _sharing(config: RunConfig, comm: Comm, out: Path | None) -> Iterator[Share]
                 place.mkdir(parents=True, exist_ok=True)
             made = tempfile.TemporaryDirectory(prefix=".gcnsys-", dir=place)
     folder = Path(comm.texts("" if made is None else made.name)[0])
-    numbers = itertools.count()
+    numbers, own = itertools.count(), config.model_copy(update={"parts": comm.size, "order": "natural"})
+    cutting = own.cutting()
 
     def share(dataset: Dataset | None) -> Part:
         path = folder / str(next(numbers))
         with comm.agreed():
             if dataset is not None:
-                build(dataset, config.model_copy(update={"parts": comm.size}).cutting(), path)
+                nonlocal cutting
+                build(dataset, cutting, path)
+                cutting = _again(cutting, path, dataset.graph.num_nodes)
         with comm.agreed():
             return Partitioning.open(path).part(comm.rank)
 
@@ -325,3 +340,14 @@ def _sharing(config: RunConfig, comm: Comm, out: Path | None) -> Iterator[Share]
     finally:
         if made is not None:
             made.cleanup()
+
+
+def _again(cutting: Cutting, folder: Path, num_nodes: int) -> Cutting:
+    """How other edges between the same nodes are cut the same way as a partitioning."""
+    cut = Partitioning.open(folder)
+    assignment = torch.zeros(num_nodes, dtype=torch.int64)
+    for rank in range(cut.num_parts):
+        assignment[cut.inner_ids(rank)] = rank
+    path = folder.with_suffix(".npy")
+    np.save(path, assignment.numpy())
+    return replace(cutting, method=f"file:{path}")

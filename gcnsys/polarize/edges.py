@@ -30,6 +30,7 @@ class PartEdges:
         senders: ``[E]`` int64 global ids.
         owners: ``[E]`` int64 ranks that the senders' rows live on.
         symmetric: every edge is there both ways.
+        total: free edges of all ranks, the two directions of a symmetric one counted once.
         seed: of the rule for ties.
     """
 
@@ -38,11 +39,12 @@ class PartEdges:
     senders: Tensor
     owners: Tensor
     symmetric: bool
+    total: int
     seed: int = 0
 
     @classmethod
     def of(cls, block: Block, comm: Comm, *, symmetric: bool, seed: int = 0) -> "PartEdges":
-        """Those of an unpruned block."""
+        """Those of an unpruned block; collective."""
         edges = block.edges()
         receivers, senders = block.output_ids[edges.destinations], block.gathered_ids[edges.sources]
         rank = torch.full((block.input_ids.numel(),), comm.rank)
@@ -50,7 +52,9 @@ class PartEdges:
         if isinstance(block, PartBlock):
             counts = torch.tensor(block.graph.plan.recv_counts)
             owner = torch.cat([rank, torch.repeat_interleave(torch.arange(comm.size), counts)])
-        return cls(comm, receivers, senders, owner.to(edges.device)[edges.sources], symmetric, seed)
+        counted = receivers > senders if symmetric else receivers != senders
+        total = int(comm.add(counted.sum(), "control"))
+        return cls(comm, receivers, senders, owner.to(edges.device)[edges.sources], symmetric, total, seed)
 
     @property
     def count(self) -> int:
@@ -65,11 +69,6 @@ class PartEdges:
     def counted(self) -> Tensor:
         """``[E]`` bool: free edges, of the two directions of a symmetric one that into the later node."""
         return self.receivers > self.senders if self.symmetric else self.free
-
-    @cached_property
-    def total(self) -> int:
-        """Free edges of all ranks, either direction of a symmetric one counted once; collective."""
-        return int(self.comm.add(self.counted.sum(), "control"))
 
     @cached_property
     def distance(self) -> Tensor:

@@ -16,6 +16,7 @@ from gcnsys.datasets import Dataset
 from gcnsys.errors import InputError
 from gcnsys.graph import Graph
 from gcnsys.partition import Part, cut_dataset
+from gcnsys.polarize.distill import distilled
 from gcnsys.polarize.edges import PartEdges
 from gcnsys.polarize.learn import Learnt, Setting, learn
 from gcnsys.polarize.prune import pruned_dataset, sparsified
@@ -23,6 +24,7 @@ from gcnsys.polarize.quantize import QuantizedModel
 from gcnsys.polarize.split import Split, SplitSettings, laid_out, split
 from gcnsys.polarize.tune import Tuned, TuneSettings, TuningLoss, changed, first_step, tune
 from gcnsys.train import Trainer
+from gcnsys.train.task import Regression
 from gcnsys.train.trainer import Epoch
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ class PolarizeSettings:
         pretrain_stop: end them once at most this share of the edges that one step of tuning would prune has
             changed over :data:`LOOK` epochs, twice; 0: never.
         retrain: from the weights that are drawn first, or from the pretrained ones.
+        distill: weight of what the pretrained model says of every node, in retraining and in the second
+            reference; 0: labels alone.
         keep_factors: the tuned factors stay as weights of the edges that are kept.
         reference: also train on the whole graph, to compare with.
     """
@@ -57,6 +61,7 @@ class PolarizeSettings:
     pretrain: int = 100
     pretrain_stop: float = 0.1
     retrain: From = "scratch"
+    distill: float = 0.0
     keep_factors: bool = False
     reference: bool = True
 
@@ -65,6 +70,8 @@ class PolarizeSettings:
             raise InputError(f"eta = {self.eta}: a block cannot have fewer than 0 edges")
         if self.pretrain < 1:
             raise InputError(f"pretrain = {self.pretrain}: there must be at least one epoch before tuning")
+        if self.distill < 0:
+            raise InputError(f"distill = {self.distill:g}: a weight must be at least 0")
         if not 0 <= self.pretrain_stop <= 1:
             raise InputError(f"pretrain_stop = {self.pretrain_stop:g}: a share lies in [0, 1]")
 
@@ -87,6 +94,7 @@ class Polarized:
         tuned: this rank's tuning.
         pretrained, retrained: this rank's training.
         reference: on the whole graph; None: not asked for.
+        distilled_reference: the same with what retraining was given beside the labels; None: it was not.
         pretrain_distances: between successive masks of pretraining.
     """
 
@@ -100,6 +108,7 @@ class Polarized:
     pretrained: Learnt
     retrained: Learnt
     reference: Learnt | None
+    distilled_reference: Learnt | None
     pretrain_distances: list[float]
 
     @property
@@ -138,8 +147,14 @@ def polarize(
     if settings.reference:
         log.info("training on the whole graph, to compare with")
         reference = learn(part, setting)
-    pretrained, loss, distances = _pretrained(part, setting, settings)
+    pretrained, loss, distances = pretrain(part, setting, settings)
     log.info("pretrained for %d epochs; tuning", pretrained.epochs)
+    further, distilled_reference = setting, None
+    if settings.distill and not isinstance(setting.task, Regression):
+        further = distilled(setting, part, loss.logits(), settings.distill)
+        if settings.reference:
+            log.info("training on the whole graph, with what the pretrained model says")
+            distilled_reference = learn(part, further)
     start = {name: tensor.clone() for name, tensor in pretrained.model.state_dict().items()}
     tuned = tune(loss, settings.tuning)
     log.info("tuned for %d steps", tuned.epochs)
@@ -158,17 +173,21 @@ def polarize(
         model = setting.model()
         (model.model if isinstance(model, QuantizedModel) else model).load_state_dict(start, strict=False)
     log.info("retraining")
-    retrained = learn(last, setting, model=model)
+    retrained = learn(last, further, model=model)
     return Polarized(
         division, original, factors, after, kept, polarized, tuned, pretrained, retrained, reference,
-        distances,
+        distilled_reference, distances,
     )  # fmt: skip
 
 
-def _pretrained(
+def pretrain(
     part: Part, setting: Setting, settings: PolarizeSettings
 ) -> tuple[Learnt, TuningLoss, list[float]]:
-    """Train until the edges that would be pruned hardly change any more."""
+    """Train until the edges that would be pruned hardly change any more; collective.
+
+    Returns:
+        what was learnt, the loss that edges of it are tuned by, and the distances between successive masks.
+    """
     model, tuning = setting.model(exact=True), settings.tuning
     loss = TuningLoss(part, model, setting, pseudo=tuning.pseudo, dropout=tuning.dropout)
     looks = _Looks(loss, tuning, settings.pretrain_stop)

@@ -32,7 +32,7 @@ def as_published(settings: PolarizeSettings) -> PolarizeSettings:
     )  # fmt: skip
     return replace(
         settings, tuning=tuning, diagonal=False, pretrain=20, pretrain_stop=0.0, retrain="pretrained",
-        keep_factors=True,
+        distill=0.0, keep_factors=True,
     )  # fmt: skip
 
 
@@ -50,5 +50,5 @@ def as_released(settings: PolarizeSettings) -> PolarizeSettings:
     )  # fmt: skip
     return replace(
         settings, tuning=tuning, diagonal=True, pretrain=EPOCHS, pretrain_stop=0.0, retrain="scratch",
-        keep_factors=False,
+        distill=0.0, keep_factors=False,
     )  # fmt: skip

@@ -142,15 +142,20 @@ class TuningLoss:
         """Learn what the model says of every node now, and the labels of training nodes; collective."""
         if not self.pseudo:
             return
-        self.model.eval()
-        self.block.tuned(torch.ones(self.edges.count, dtype=self.dtype))
-        view = self.labelled
-        logits = self.model(view.blocks, view.inputs)
+        view, logits = self.labelled, self.logits()
         said = logits > 0 if view.y.ndim == 2 else logits.argmax(1)
         known = view.rows["train"]
         said[known] = view.y[known]
         rows = torch.arange(said.shape[0], device=said.device)
         self.view = replace(view, y=said, rows={**view.rows, "train": rows})
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """What the model says of every node of this rank with all edges, ``[n, C]``; collective."""
+        self.model.eval()
+        self.block.tuned(torch.ones(self.edges.count, dtype=self.dtype))
+        out: Tensor = self.model(self.labelled.blocks, self.labelled.inputs)
+        return out
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:

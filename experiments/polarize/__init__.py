@@ -1,0 +1,1 @@
+"""Polarization: accuracy, what is pruned, and what it is worth."""
