@@ -76,7 +76,7 @@ def add(subparsers: Any) -> None:
         help="blocks off the diagonal with fewer edges are dropped; 0: none (10)",
     )  # fmt: skip
     tune.add_argument(
-        "--balance", type=float, metavar="B", default=argparse.SUPPRESS,
+        "--polarization", type=float, metavar="B", default=argparse.SUPPRESS,
         help=f"polarization's derivatives, in those of the loss ({tuning.balance:g}); 0: magnitude alone",
     )  # fmt: skip
     tune.add_argument(
@@ -148,7 +148,7 @@ def _settings(options: argparse.Namespace, seed: int) -> PolarizeSettings:
     )  # fmt: skip
     if options.as_published or options.as_released:
         usual = as_published(usual) if options.as_published else as_released(usual)
-    names = {"balance": "balance", "pseudo": "pseudo", "rounds": "rounds", "steps": "epochs"}
+    names = {"polarization": "balance", "pseudo": "pseudo", "rounds": "rounds", "steps": "epochs"}
     tuning = replace(usual.tuning, **{names[name]: given[name] for name in names if name in given})
     more = {"pretrain": given["pretrain"]} if "pretrain" in given else {}
     more |= {"distill": given["distill"]} if "distill" in given else {}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcnsys.graph import Graph
+from gcnsys.graph import CSR, Graph, Layout
 from gcnsys.polarize.prune import block_counts
 from gcnsys.polarize.split import Split, apportioned
 
@@ -59,6 +59,14 @@ def blocks(graph: Graph, division: Split, kept: Tensor) -> list[dict[str, Any]]:
     )  # fmt: skip
     names = ("class", "group", "nodes", "edges", "density")
     return [dict(zip(names, row, strict=True)) for row in columns]
+
+
+def diagonal_counts(adjacency: CSR, layout: Layout) -> Tensor:
+    """Edges in each diagonal block of a layout, ``[S]`` int64, those of a node to itself included."""
+    at = torch.repeat_interleave(layout.group_ptr.diff()).to(adjacency.indices.device)
+    rows = at[adjacency.rows().long()]
+    same = rows == at[adjacency.indices.long()]
+    return torch.bincount(rows[same], minlength=layout.num_groups)
 
 
 def work(graph: Graph, division: Split, kept: Tensor, elements: int = ELEMENTS) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def first_step(loss: TuningLoss, settings: TuneSettings) -> Tensor:
     unit, weight = units(gradient, edges, settings)
     gradient = gradient / unit + weight * polarization_gradient(ones, edges.distance.to(ones), edges.total)
     # The greater the derivative, the smaller the factor after a step.
-    top = edges.comm.greatest(gradient.abs().max()[None])
+    top = edges.comm.greatest(gradient.abs().max()[None] if edges.count else ones.new_zeros(1))
     return smallest(edges, top - gradient, int(settings.ratio * edges.total + 1e-9))
 
 

@@ -1,0 +1,123 @@
+"""``gcnsys polarize``, folders of polarized graphs, and ranks."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gcnsys.cli.main import run
+from gcnsys.datasets import load
+from gcnsys.errors import DamagedFileError
+from gcnsys.partition import Partitioning
+from gcnsys.polarize import disk
+from gcnsys.polarize.figures import figures
+
+FEW = ["--epochs", "15", "--pretrain", "10", "--hidden", "8", "--threads", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("style", [[], ["--as-published"], ["--plain-layout", "--bits", "8"]])
+def test_the_command_says_what_came_of_it_and_keeps_it(tmp_path, capsys, style):
+    words = ["polarize", "digits", *FEW, *style, "--out", "found", "--plot", "steps.png", "--json"]
+    assert run(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["accuracy_after"]["test"] > 0.5
+    assert told["accuracy_before"]["test"] > 0.5
+    assert (tmp_path / "steps.png").stat().st_size > 20_000
+    saved = disk.load(tmp_path / "found")
+    assert saved.manifest.dataset == "digits"
+    before = load("digits").graph
+    assert torch.equal(saved.division.layout.applied(before).edge_index(), saved.original.edge_index())
+    step = told["steps"]["thin blocks dropped"]
+    kept = saved.masks[saved.manifest.masks[-1]]
+    assert figures(saved.original, saved.division, kept).edges == step["edges"] == saved.graph.num_edges
+    assert step["kept"] <= told["steps"]["tuned"]["kept"] == pytest.approx(0.9, abs=0.001)
+    assert (saved.factors is not None) == (style == ["--as-published"])
+    dataset = load("npz:found/graph.npz")
+    assert torch.equal(dataset.graph.edge_index(), saved.graph.edge_index())
+    assert torch.equal(dataset.y, load("digits").y[saved.division.layout.order])
+    assert Partitioning.open(tmp_path / "found" / "parts").manifest.num_edges == step["edges"]
+    assert json.loads((tmp_path / "found" / "report.json").read_text())["steps"] == told["steps"]
+    classes = saved.division.class_of.unique().numel()
+    assert len(told["work"]["edges_by_class"]) == classes
+    assert told["work"]["balance"] <= 1.1
+
+
+def test_without_json_it_says_so_in_sentences(capsys):
+    assert run(["polarize", "digits", *FEW, "--no-reference", "--eta", "0", "--distill", "1"]) == 0
+    said = capsys.readouterr()
+    assert "test accuracy" in said.out
+    assert "off the diagonal" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--ratio", "1"], "share of edges to prune"), (["--subgraphs", "5"], "use a multiple"),
+        (["--eta", "-1"], "eta = -1"), (["--thresholds", "5,3"], "must ascend"),
+        (["--bits", "1"], "2 to 16 bits"), (["--protect", "0.5"], "give --bits"),
+        (["--out", "mine"], "mine exists"), (["--pretrain", "0"], "at least one epoch"),
+        (["--polarization", "-2"], "must be at least 0"), (["--distill", "-1"], "at least 0"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(tmp_path, capsys, words, sentence):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear me")
+    assert run(["polarize", "digits", *FEW, *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert (tmp_path / "mine" / "letter").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--thresholds", "many"], ["--bits", "8,4"], ["--as-released", "--as-published"]]
+)
+def test_words_that_are_no_values_end_with_code_2(words):
+    with pytest.raises(SystemExit) as left:
+        run(["polarize", "digits", *words])
+    assert left.value.code == 2
+
+
+def test_a_graph_without_edges_and_one_of_hubs_can_be_polarized(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, pairs in {
+        "none": np.zeros((2, 0), np.int64),
+        "star": np.stack([np.zeros(39, np.int64), np.arange(1, 40)]),
+    }.items():
+        np.savez(
+            tmp_path / f"{name}.npz", edge_index=pairs, x=rng.standard_normal((40, 4)).astype(np.float32),
+            y=rng.integers(0, 2, 40),
+        )  # fmt: skip
+        assert run(["polarize", f"npz:{name}.npz", *FEW, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["edges"] == 2 * pairs.shape[1]
+
+
+def test_a_folder_that_was_altered_is_refused(tmp_path):
+    assert run(["polarize", "digits", *FEW, "--no-reference", "--out", "found"]) == 0
+    file = tmp_path / "found" / disk.FILE
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DamagedFileError, match="altered since it was written"):
+        disk.load(tmp_path / "found")
+    with pytest.raises(DamagedFileError, match="gcnsys polarize DATA --out makes one"):
+        disk.load(tmp_path)
+
+
+@pytest.mark.processes
+def test_two_ranks_keep_the_edges_that_one_keeps(tmp_path, capfd):
+    words = ["polarize", "digits", *FEW, "--dtype", "float64", "--no-reference", "--distill", "1", "--json"]
+    assert run([*words, "--out", "one"]) == 0
+    one = json.loads(capfd.readouterr().out)
+    assert run([*words, "--parts", "2", "--out", "two"]) == 0
+    two = json.loads(capfd.readouterr().out)
+    first, second = (disk.load(tmp_path / name) for name in ("one", "two"))
+    assert torch.equal(first.masks["tuned"], second.masks["tuned"])
+    assert one["accuracy_after"] == pytest.approx(two["accuracy_after"])
+    assert Partitioning.open(tmp_path / "two" / "parts").num_parts == 2
+    assert not list(tmp_path.glob(".gcnsys-*"))
