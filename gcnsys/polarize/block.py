@@ -4,14 +4,16 @@ Letters: E edges, S rows of ``x``, D destination rows, F features.
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from gcnsys.errors import InputError
 from gcnsys.kernels import Block
 from gcnsys.kernels.block import Degrees, Norm, Reached
-from gcnsys.kernels.edges import Edges, weighted_sum
+from gcnsys.kernels.edges import Edges, edge_dot, weighted_sum
 
 
 class TunedBlock(Block):
@@ -23,7 +25,7 @@ class TunedBlock(Block):
     Args:
         base: whose rows are all computed here.
         degrees: of its rows, for the self-loops that the normalized sum adds.
-        symmetric: every edge is there both ways.
+        symmetric: every edge is there both ways, and both directions of one have the same factor.
     """
 
     def __init__(self, base: Block, degrees: Degrees, *, symmetric: bool) -> None:
@@ -38,6 +40,7 @@ class TunedBlock(Block):
         self._weight = None if plain.weight is None else plain.weight.to(torch.float64)
         self._loop = degrees.added_loop[:, None].to(self.input_ids.device)
         self.factors = torch.ones(plain.csr.num_edges)
+        self._degree: Tensor | None = None
 
     @property
     def num_edges(self) -> int:
@@ -45,24 +48,35 @@ class TunedBlock(Block):
 
     def tuned(self, factors: Tensor) -> None:
         """Take other factors, ``[E]`` in the order of ``edges()``; of the type that sums have."""
-        self.factors = factors
+        self.factors, self._degree = factors, None
 
     def _weights(self, like: Tensor) -> Tensor:
         factors = self.factors.to(like)
         return (factors if self._weight is None else factors * self._weight.to(like))[:, None]
 
     def _into(self, weights: Tensor) -> Tensor:
-        """The weight of the edges that end at each row, ``[D, 1]``."""
-        return weighted_sum(self._edges, weights, weights.new_ones(self._edges.csr.num_cols, 1))
+        """The weight of the edges that end at each row, ``[D, 1]``; all layers share it."""
+        found = self._degree
+        if found is None or found.dtype != weights.dtype:
+            found = weighted_sum(self._edges, weights, weights.new_ones(self._edges.csr.num_cols, 1))
+            self._degree = found
+        return found
 
     def sum(self, x: Tensor) -> Tensor:
-        return weighted_sum(self._edges, self._weights(x), self.base.gather(x))
+        return self._sum(self._weights(x), x)
+
+    def _sum(self, weights: Tensor, x: Tensor) -> Tensor:
+        rows = self.base.gather(x)
+        if self.symmetric and self._edges.csr.num_rows == self._edges.csr.num_cols:
+            out: Tensor = _SymmetricSum.apply(weights, rows, self._edges)
+            return out
+        return weighted_sum(self._edges, weights, rows)
 
     def mean(self, x: Tensor) -> Tensor:
         weights = self._weights(x)
         into = self._into(weights)
         inverse = torch.where(into > 0, 1 / into.clamp(min=1e-30), 0.0)
-        return inverse * weighted_sum(self._edges, weights, self.base.gather(x))
+        return inverse * self._sum(weights, x)
 
     def gcn(self, x: Tensor, norm: Norm = "symmetric") -> Tensor:
         if norm != "symmetric":
@@ -75,7 +89,7 @@ class TunedBlock(Block):
             )
         scale = degree.rsqrt()
         sent = x * scale
-        return scale * (weighted_sum(self._edges, weights, self.base.gather(sent)) + loop * sent)
+        return scale * (self._sum(weights, sent) + loop * sent)
 
     def gather(self, x: Tensor) -> Tensor:
         return self.base.gather(x)
@@ -99,3 +113,20 @@ class TunedBlock(Block):
 
     def total(self, x: Tensor) -> Tensor:
         return self.base.total(x)
+
+
+class _SymmetricSum(torch.autograd.Function):
+    """``y = W x`` with W equal to its transpose; the gradients are ``<g_r, x_c>`` on edges, and ``W g``."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, x: Tensor, edges: Edges) -> Tensor:
+        ctx.edges = edges
+        ctx.save_for_backward(weights, x)
+        return weighted_sum(edges, weights.detach(), x.detach())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (weights, x), (by_weight, by_x, _) = ctx.saved_tensors, ctx.needs_input_grad
+        on_edges = edge_dot(ctx.edges, grads[0].contiguous(), x, 1).view_as(weights) if by_weight else None
+        return on_edges, weighted_sum(ctx.edges, weights, grads[0].contiguous()) if by_x else None, None

@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gcnsys.graph import ranked
 from gcnsys.kernels import Block
 from gcnsys.kernels.dropout import DropoutKey, hashed, row_words
 from gcnsys.runtime import Comm, PartBlock
@@ -94,14 +95,20 @@ class PartEdges:
         return self._number(self.receivers, self.senders)
 
     @cached_property
-    def _meeting(self) -> tuple[Tensor, Tensor, list[int]]:
-        """In which order edges leave for their other direction, in which they come back, and how many."""
-        order = torch.argsort(self.numbers, stable=True)
-        leave = order[torch.argsort(self.owners[order], stable=True)]
-        order = torch.argsort(self._number(self.senders, self.receivers), stable=True)
-        arrive = order[torch.argsort(self.owners[order], stable=True)]
-        counts = torch.bincount(self.owners, minlength=self.comm.size).tolist()
-        return leave, arrive, counts
+    def _meeting(self) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Where each edge's other direction is, if it lives here; and how values meet those of other ranks.
+
+        Returns:
+            ``[E]`` the place of the other direction, its own if that lives elsewhere; in which order edges
+            leave for theirs, in which they come back, and how many to each rank.
+        """
+        forth, back = ranked(self.numbers), ranked(self._number(self.senders, self.receivers))
+        here = self.owners == self.comm.rank
+        place = torch.arange(self.count)
+        place[back[here[back]]] = forth[here[forth]]
+        leave, arrive = (each[~here[each]] for each in (forth, back))
+        leave, arrive = (each[torch.argsort(self.owners[each], stable=True)] for each in (leave, arrive))
+        return place, leave, arrive, torch.bincount(self.owners[leave], minlength=self.comm.size).tolist()
 
     def paired(self, values: Tensor) -> Tensor:
         """``[E]``: the sum of an edge's value and of that of its other direction; collective.
@@ -110,9 +117,9 @@ class PartEdges:
         """
         if not self.symmetric:
             return values
-        leave, arrive, counts = self._meeting
-        landed = self.comm.swap(values[leave][:, None], counts, counts).land()[:, 0]
-        out = torch.empty_like(values)
-        out[arrive] = landed
-        out += values
-        return torch.where(self.free, out, values)
+        place, leave, arrive, counts = self._meeting
+        flight = self.comm.swap(values[leave][:, None], counts, counts)
+        other = values[place]
+        other[arrive] = flight.land()[:, 0]
+        # An edge of a node to itself is its own other direction.
+        return other.add_(values) if bool(self.free.all()) else torch.where(self.free, other + values, values)

@@ -70,8 +70,8 @@ class TwoLevelMatrix(Matrix):
     ) -> None:
         if layout.order.numel() != csr.num_rows or csr.num_rows != csr.num_cols:
             raise InputError(
-                f"a layout of {layout.order.numel()} nodes is not that of a matrix of {csr.num_rows} rows and "
-                f"{csr.num_cols} columns"
+                f"a layout of {layout.order.numel()} nodes is not that of a matrix of {csr.num_rows} rows "
+                f"and {csr.num_cols} columns"
             )
         super().__init__(csr, symmetric=symmetric)
         self.layout, self.threshold = layout, threshold

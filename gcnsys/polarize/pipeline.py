@@ -58,8 +58,8 @@ class PolarizeSettings:
     tuning: TuneSettings = field(default_factory=TuneSettings)
     eta: int = 10
     diagonal: bool = False
-    pretrain: int = 100
-    pretrain_stop: float = 0.1
+    pretrain: int = 200
+    pretrain_stop: float = 0.02
     retrain: From = "scratch"
     distill: float = 0.0
     keep_factors: bool = False

@@ -17,10 +17,10 @@ def smallest(edges: PartEdges, values: Tensor, count: int) -> Tensor:
 
     Args:
         edges: of this rank.
-        values: ``[E]`` at least 0, the same for both directions of a symmetric edge.
+        values: ``[E]`` at least 0, float32 or float64, the same for both directions of a symmetric edge.
         count: over all ranks, at most ``edges.total``.
     """
-    words = (_ordered(values), *edges.keys)
+    words = (ordered(values), *edges.keys)
     limits = _limits(edges, words, count) if count else None
     if limits is None:
         return torch.zeros_like(edges.free)
@@ -32,9 +32,9 @@ def smallest(edges: PartEdges, values: Tensor, count: int) -> Tensor:
     return below | same
 
 
-def _ordered(values: Tensor) -> Tensor:
-    """Numbers at least 0 as integers of the same order; -0 is 0."""
-    return (values.double() + 0.0).abs().view(torch.int64)
+def ordered(values: Tensor) -> Tensor:
+    """Numbers at least 0 as integers of the same order and size; -0 is 0."""
+    return values.abs().view(torch.int64 if values.dtype == torch.float64 else torch.int32)
 
 
 def _limits(edges: PartEdges, words: tuple[Tensor, ...], count: int) -> list[int]:
@@ -43,13 +43,15 @@ def _limits(edges: PartEdges, words: tuple[Tensor, ...], count: int) -> list[int
     limits = []
     for word in words:
         limit = 0
-        for shift in range(64 - _DIGIT, -1, -_DIGIT):
-            digits = (word[active] >> shift) & (2**_DIGIT - 1)
+        numbers = word[active]
+        for shift in range(8 * word.element_size() - _DIGIT, -1, -_DIGIT):
+            digits = (numbers >> shift) & (2**_DIGIT - 1)
             counts = edges.comm.add(torch.bincount(digits, minlength=2**_DIGIT), "control")
             sums = counts.cumsum(0)
             digit = int(torch.searchsorted(sums, left))
             left -= int(sums[digit] - counts[digit])
-            active = active[digits == digit]
+            same = digits == digit
+            active, numbers = active[same], numbers[same]
             limit = limit << _DIGIT | digit
         limits.append(limit)
     return limits

@@ -214,18 +214,22 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
     factors = torch.ones(edges.count, dtype=loss.dtype)
     distance = edges.distance.to(factors)
     near, dual = factors.clone(), torch.zeros_like(factors)
-    pruned, distances, unit, weight, step = torch.zeros_like(edges.free), [], 1.0, settings.weight, 0
+    fixed = torch.nonzero(~edges.free).flatten()
+    pull, pruned = torch.zeros_like(factors), torch.zeros_like(edges.free)
+    distances, unit, weight, step = [], 1.0, settings.weight, 0
     for number in range(settings.rounds):
         for _ in range(settings.epochs):
             comm.doing(f"tuning, step {step}")
             _, gradient = loss.gradient(factors, step)
             if step == 0:
                 unit, weight = units(gradient, edges, settings)
+                # Factors stay at 0 or above, where this derivative does not depend on them.
+                pull = weight * polarization_gradient(factors, distance, edges.total)
             gradient *= settings.gradient_share / unit
-            gradient += weight * polarization_gradient(factors, distance, edges.total)
-            gradient += settings.rho * penalty_gradient(factors, near, dual)
-            factors -= settings.lr * gradient.masked_fill_(~edges.free, 0.0)
-            factors.clamp_(min=0.0)
+            gradient += pull
+            gradient.add_(penalty_gradient(factors, near, dual), alpha=settings.rho)
+            factors.sub_(gradient, alpha=settings.lr).clamp_(min=0.0)
+            factors[fixed] = 1.0
             step += 1
         before, pruned = pruned, smallest(edges, factors + dual, count)
         near = torch.where(pruned, 0.0, factors + dual)
