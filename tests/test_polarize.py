@@ -48,6 +48,29 @@ def test_the_command_says_what_came_of_it_and_keeps_it(tmp_path, capsys, style):
     assert told["work"]["balance"] <= 1.1
 
 
+@pytest.mark.parametrize("model", ["sage", "gin", "gat", "resgcn"])
+def test_every_model_has_its_edges_tuned(capsys, model):
+    layers = ["--layers", "3"] if model == "resgcn" else []
+    words = [
+        "polarize",
+        "digits",
+        *FEW,
+        *layers,
+        "--epochs",
+        "4",
+        "--pretrain",
+        "4",
+        "--model",
+        model,
+        "--json",
+    ]
+    assert run(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == model
+    assert told["steps"]["tuned"]["kept"] == pytest.approx(0.9, abs=0.001)
+    assert told["mask_distances"][-1] < 0.2
+
+
 def test_without_json_it_says_so_in_sentences(capsys):
     assert run(["polarize", "digits", *FEW, "--no-reference", "--eta", "0", "--distill", "1"]) == 0
     said = capsys.readouterr()

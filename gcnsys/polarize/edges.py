@@ -71,7 +71,7 @@ class PartEdges:
         """``[E]`` bool: free edges, of the two directions of a symmetric one that into the later node."""
         return self.receivers > self.senders if self.symmetric else self.free
 
-    @cached_property
+    @property
     def distance(self) -> Tensor:
         """``[E]`` float64: ``|i - j|``, how far an edge lies from the diagonal."""
         return (self.receivers - self.senders).abs().double()
@@ -102,13 +102,18 @@ class PartEdges:
             ``[E]`` the place of the other direction, its own if that lives elsewhere; in which order edges
             leave for theirs, in which they come back, and how many to each rank.
         """
-        forth, back = ranked(self.numbers), ranked(self._number(self.senders, self.receivers))
-        here = self.owners == self.comm.rank
+        forth, back = (
+            ranked(each.cpu()) for each in (self.numbers, self._number(self.senders, self.receivers))
+        )
+        owners = self.owners.cpu()
+        here = owners == self.comm.rank
         place = torch.arange(self.count)
         place[back[here[back]]] = forth[here[forth]]
         leave, arrive = (each[~here[each]] for each in (forth, back))
-        leave, arrive = (each[torch.argsort(self.owners[each], stable=True)] for each in (leave, arrive))
-        return place, leave, arrive, torch.bincount(self.owners[leave], minlength=self.comm.size).tolist()
+        leave, arrive = (each[torch.argsort(owners[each], stable=True)] for each in (leave, arrive))
+        counts = torch.bincount(owners[leave], minlength=self.comm.size).tolist()
+        place, leave, arrive = (each.to(self.owners.device) for each in (place, leave, arrive))
+        return place, leave, arrive, counts
 
     def paired(self, values: Tensor) -> Tensor:
         """``[E]``: the sum of an edge's value and of that of its other direction; collective.

@@ -132,10 +132,10 @@ class TuningLoss:
         count = view.y.shape[0] if self.pseudo else setting.task.size(view)
         self.count = int(comm.add(torch.tensor([count]), "control"))
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of factors."""
-        return torch.float64 if self.setting.config.dtype == "float64" else torch.float32
+    def ones(self) -> Tensor:
+        """A factor of 1 for every edge of this rank, ``[E]``."""
+        dtype = torch.float64 if self.setting.config.dtype == "float64" else torch.float32
+        return torch.ones(self.edges.count, dtype=dtype, device=self.setting.placement.device)
 
     @torch.no_grad()
     def predict(self) -> None:
@@ -153,7 +153,7 @@ class TuningLoss:
     def logits(self) -> Tensor:
         """What the model says of every node of this rank with all edges, ``[n, C]``; collective."""
         self.model.eval()
-        self.block.tuned(torch.ones(self.edges.count, dtype=self.dtype))
+        self.block.tuned(self.ones())
         out: Tensor = self.model(self.labelled.blocks, self.labelled.inputs)
         return out
 
@@ -211,7 +211,7 @@ def tune(loss: TuningLoss, settings: TuneSettings) -> Tuned:
 def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
     edges, comm = loss.edges, loss.setting.comm
     count = int(settings.ratio * edges.total + 1e-9)
-    factors = torch.ones(edges.count, dtype=loss.dtype)
+    factors = loss.ones()
     distance = edges.distance.to(factors)
     near, dual = factors.clone(), torch.zeros_like(factors)
     fixed = torch.nonzero(~edges.free).flatten()
@@ -244,7 +244,7 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
 def first_step(loss: TuningLoss, settings: TuneSettings) -> Tensor:
     """The edges that one step of tuning would prune, ``[E]`` bool; collective."""
     loss.predict()
-    edges, ones = loss.edges, torch.ones(loss.edges.count, dtype=loss.dtype)
+    edges, ones = loss.edges, loss.ones()
     _, gradient = loss.gradient(ones, 0)
     unit, weight = units(gradient, edges, settings)
     gradient = gradient / unit + weight * polarization_gradient(ones, edges.distance.to(ones), edges.total)

@@ -1,0 +1,126 @@
+"""Aggregation on two levels beside one sparse product, on polarized graphs of the data folder.
+
+python -m experiments.polarize.levels [GRAPH...] [--features 64] [--out FILE]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from experiments import runfile
+from experiments.machine import report
+from gcnsys.datasets import load
+from gcnsys.graph import CSR, Layout
+from gcnsys.kernels import Matrix
+from gcnsys.polarize import SplitSettings, laid_out, split
+from gcnsys.polarize.levels import Levels, TwoLevelMatrix, dense_blocks, density_threshold
+from gcnsys.polarize.prune import by_rule, kept_graph
+
+GRAPHS = ("cora", "citeseer", "amazon_photo", "blogcatalog_attr", "tolokers")
+ROUNDS = 30
+
+
+def measured(name: str, features: int) -> dict[str, Any]:
+    """One graph, its edges pruned at random between subgraphs, which the products do not mind."""
+    dataset = load(f"npz:{runfile.data_folder() / name}.npz")
+    found = split(dataset.graph, SplitSettings(subgraphs=24), name=name)
+    graph = laid_out(dataset, found.layout).graph
+    csr = kept_graph(graph, by_rule(graph, found, "random-off-diagonal", 0.1)).adjacency
+    x = torch.randn(csr.num_rows, features)
+    threshold = density_threshold(features, x.dtype, x.device, torch.get_num_threads())
+    every = dense_blocks(csr, found.layout)
+    chosen = [block for block in every if block.density >= threshold]
+    plain = Matrix(csr, symmetric=True)
+    default = TwoLevelMatrix(csr, found.layout, symmetric=True)
+    default.levels(x)
+    ways: dict[str, Callable[[], object]] = {
+        "plain": partial(plain.times, x), "default": partial(default.times, x)
+    }  # fmt: skip
+    levels = {"all blocks dense": Levels.of(csr, every, x.dtype)}
+    if chosen:
+        levels["blocks above the threshold"] = Levels.of(csr, chosen, x.dtype)
+    ways |= {way: partial(made.times, x, None, None, None) for way, made in levels.items()}
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(-5, ROUNDS):
+        for way, run in ways.items():
+            began = time.perf_counter()
+            run()
+            if number >= 0:
+                taken[way].append(time.perf_counter() - began)
+    seconds = {way: median(each) for way, each in taken.items()}
+    row = {
+        "edges": csr.num_edges, "density_threshold": threshold,
+        "densest_block": max(block.density for block in every), "blocks": len(every),
+        "dense_blocks": len(chosen), "default_uses_dense_blocks": default.levels(x) is not None,
+        "milliseconds": {way: 1e3 * each for way, each in seconds.items()},
+        "default_over_plain": seconds["default"] / seconds["plain"],
+        "bytes": {"plain": csr.indptr.nbytes + csr.indices.nbytes}
+        | {way: made.nbytes for way, made in levels.items()},
+        "dense_products_per_nonzero": {way: made.products_per_nonzero for way, made in levels.items()},
+    }  # fmt: skip
+    told = ", ".join(f"{way} {1e3 * each:.3f} ms" for way, each in seconds.items())
+    print(
+        f"{name:18} threshold {threshold:.2f}, densest block {row['densest_block']:.2f}, "
+        f"{len(chosen)} of {len(every)} dense: {told}", flush=True,
+    )  # fmt: skip
+    return row
+
+
+def planted(features: int) -> dict[str, Any]:
+    """Blocks of known density on the diagonal and a thin remainder: where dense products begin to pay."""
+    found = {}
+    for density in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8):
+        generator = torch.Generator().manual_seed(0)
+        side, number = 256, 16
+        inside = torch.rand(number, side, side, generator=generator) < density
+        block, row, col = inside.nonzero().unbind(1)
+        rows, cols = block * side + row, block * side + col
+        thin = torch.randint(side * number, (2, 4 * side * number), generator=generator)
+        csr = CSR.from_pairs(
+            torch.cat([rows, thin[0]]), torch.cat([cols, thin[1]]), side * number, side * number
+        )
+        layout = Layout(torch.arange(side * number), torch.arange(number + 1) * side)
+        x = torch.randn(side * number, features)
+        made = Levels.of(csr, dense_blocks(csr, layout), x.dtype)
+        plain, default = Matrix(csr), TwoLevelMatrix(csr, layout)
+        default.levels(x)
+        ways = {
+            "plain": partial(plain.times, x), "dense": partial(made.times, x, None, None, None),
+            "default": partial(default.times, x),
+        }  # fmt: skip
+        taken: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(-5, ROUNDS):
+            for way, run in ways.items():
+                began = time.perf_counter()
+                run()
+                if turn >= 0:
+                    taken[way].append(time.perf_counter() - began)
+        seconds = {way: median(each) for way, each in taken.items()}
+        found[str(density)] = {way: 1e3 * each for way, each in seconds.items()} | {
+            "default_over_plain": seconds["default"] / seconds["plain"]
+        }
+        print(f"density {density:.2f}: {found[str(density)]}", flush=True)
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("graphs", nargs="*", default=GRAPHS)
+    cli.add_argument("--features", type=int, default=64)
+    cli.add_argument("--out", type=Path, help="write the result here, too")
+    options = cli.parse_args()
+    torch.set_num_threads(1)
+    found = {name: measured(name, options.features) for name in options.graphs}
+    both = {"features": options.features, "graphs": found, "planted": planted(options.features)}
+    report(both, options.out, show=False)
+
+
+if __name__ == "__main__":
+    main()
