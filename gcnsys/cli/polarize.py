@@ -1,29 +1,23 @@
 """``gcnsys polarize``: train a graph into dense diagonal blocks and a thin remainder (GCoD)."""
 
 import argparse
-import itertools
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
-from gcnsys.partition import Cutting, Part, Partitioning, build
-from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, alone, disk, polarize
-from gcnsys.polarize.figures import report
-from gcnsys.polarize.learn import Learnt, Setting
-from gcnsys.polarize.pipeline import Polarized, Share
+from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, disk, polarize, shared
+from gcnsys.polarize.learn import Setting
+from gcnsys.polarize.pipeline import Polarized
 from gcnsys.polarize.published import as_published, as_released, setup
 from gcnsys.polarize.quantize import Precision
 from gcnsys.polarize.split import plain_layout
+from gcnsys.polarize.summary import summarized
 from gcnsys.runtime import Comm, Placement, joined
 from gcnsys.runtime.launch import launch
 from gcnsys.runtime.process import launched_by_torchrun
@@ -192,7 +186,7 @@ def _on_rank(
     with comm.agreed():
         if dataset is not None and options.plain_layout:
             division = plain_layout(dataset.graph, settings.split.subgraphs, seed=config.seed)
-    with _sharing(config, comm, options.out) as share:
+    with shared(config, comm, None if options.out is None else options.out.parent) as share:
         with comm.agreed():
             about = None if dataset is None else _about(dataset)
         widths = comm.share(torch.tensor(about or [0] * 4)).tolist()
@@ -201,50 +195,10 @@ def _on_rank(
         found = polarize(dataset, setting, settings, share, division)
     if dataset is None:
         return None
-    result = described(found, dataset, config)
+    result = summarized(found, config.model)
     _say(result, output)
     _keep(found, result, config, options, output)
     return result
-
-
-def described(found: Polarized, dataset: Dataset, config: RunConfig) -> dict[str, Any]:
-    """What came of it, as one object."""
-    original, division = found.original, found.division
-    assert original is not None
-    assert division is not None
-    assert found.after_tuning is not None
-    assert found.kept is not None
-    masks = {"tuned": found.after_tuning, "thin blocks dropped": found.kept}
-    sizes = division.layout.group_ptr.diff().tolist()
-    return {
-        "dataset": dataset.name, "model": config.model, "parts": config.parts or 1,
-        "nodes": dataset.graph.num_nodes, "edges": dataset.graph.num_edges,
-        "subgraphs": sizes, "thresholds": list(division.thresholds),
-        "inside_before": division.layout.edges_inside(dataset.graph) / max(1, dataset.graph.num_edges),
-        **report(original.graph, division, masks),
-        "accuracy_before": None if found.reference is None else _accuracy(found.reference),
-        "accuracy_before_distilled": (
-            None if found.distilled_reference is None else _accuracy(found.distilled_reference)
-        ),
-        "accuracy_after": _accuracy(found.retrained),
-        "mask_distances": found.tuned.distances, "pretrain_distances": found.pretrain_distances,
-        "polarization_weight": found.tuned.weight,
-        "epochs": {
-            "pretrain": found.pretrained.epochs, "tune": found.tuned.epochs,
-            "retrain": found.retrained.epochs,
-        },
-        "seconds": {
-            "pretrain": found.pretrained.seconds, "tune": found.tuned.seconds,
-            "retrain": found.retrained.seconds,
-        },
-        "cost": found.cost,
-    }  # fmt: skip
-
-
-def _accuracy(learnt: Learnt) -> dict[str, float]:
-    return {
-        **learnt.accuracy, "best_epoch": learnt.best_epoch, "test_chosen_on_test": learnt.best_test
-    }  # fmt: skip
 
 
 def _say(result: dict[str, Any], output: Output) -> None:
@@ -306,48 +260,3 @@ def _about(dataset: Dataset) -> list[int]:
     """How wide features and classes are, and whether labels are numbers, or several a node."""
     kinds = dataset.is_regression, dataset.is_multilabel
     return [dataset.num_features, dataset.num_classes, *map(int, kinds)]
-
-
-@contextmanager
-def _sharing(config: RunConfig, comm: Comm, out: Path | None) -> Iterator[Share]:
-    """What hands every rank its part: in memory where one is all, else through a folder that all see."""
-    if comm.size == 1:
-        yield alone
-        return
-    made = None
-    with comm.agreed():
-        if comm.rank == 0:
-            place = None if out is None else out.parent
-            if place is not None:
-                place.mkdir(parents=True, exist_ok=True)
-            made = tempfile.TemporaryDirectory(prefix=".gcnsys-", dir=place)
-    folder = Path(comm.texts("" if made is None else made.name)[0])
-    numbers, own = itertools.count(), config.model_copy(update={"parts": comm.size, "order": "natural"})
-    cutting = own.cutting()
-
-    def share(dataset: Dataset | None) -> Part:
-        path = folder / str(next(numbers))
-        with comm.agreed():
-            if dataset is not None:
-                nonlocal cutting
-                build(dataset, cutting, path)
-                cutting = _again(cutting, path, dataset.graph.num_nodes)
-        with comm.agreed():
-            return Partitioning.open(path).part(comm.rank)
-
-    try:
-        yield share
-    finally:
-        if made is not None:
-            made.cleanup()
-
-
-def _again(cutting: Cutting, folder: Path, num_nodes: int) -> Cutting:
-    """How other edges between the same nodes are cut the same way as a partitioning."""
-    cut = Partitioning.open(folder)
-    assignment = torch.zeros(num_nodes, dtype=torch.int64)
-    for rank in range(cut.num_parts):
-        assignment[cut.inner_ids(rank)] = rank
-    path = folder.with_suffix(".npy")
-    np.save(path, assignment.numpy())
-    return replace(cutting, method=f"file:{path}")

@@ -15,7 +15,7 @@ from torch import Tensor
 from gcnsys.datasets import Dataset
 from gcnsys.errors import InputError
 from gcnsys.graph import Graph
-from gcnsys.partition import Part, cut_dataset
+from gcnsys.partition import Part
 from gcnsys.polarize.distill import distilled
 from gcnsys.polarize.edges import PartEdges
 from gcnsys.polarize.learn import Learnt, Setting, learn
@@ -240,9 +240,3 @@ def gathered(edges: PartEdges, values: Tensor, graph: Graph | None) -> Tensor | 
     out = landed.new_empty(graph.num_edges)
     out[places] = landed
     return out.bool() if values.dtype == torch.bool else out
-
-
-def alone(dataset: Dataset | None) -> Part:
-    """The only part of a dataset, in memory: what one process shares with itself."""
-    assert dataset is not None
-    return cut_dataset(dataset, torch.zeros(dataset.graph.num_nodes, dtype=torch.int64), 1)[0]
