@@ -38,6 +38,8 @@ from gcnsys.runtime.process import Placement, joined
 from gcnsys.train import RunConfig, Task
 
 REDUCTIONS = (0.1, 0.2, 0.4, 0.6)
+CHANGES: dict[str, int] = {}
+"""What is trained otherwise than published, by the command line."""
 
 
 def dataset_of(name: str, seed: int) -> Dataset:
@@ -70,7 +72,7 @@ class Seed:
             else split(dataset.graph, self.settings.split, name=name)
         )
         self.dataset = laid_out(dataset, self.division.layout)
-        values = {**setup(model), "data": name, "model": model, "seed": seed}
+        values = {**setup(model), "data": name, "model": model, "seed": seed, **CHANGES}
         self.setting = Setting(
             RunConfig.checked(values), dataset.num_features, dataset.num_classes,
             Task(dataset.is_multilabel), comm, Placement.choose("cpu", 0, 1),
@@ -267,6 +269,7 @@ def main() -> None:
     cli.add_argument("names", nargs="+", help="a graph of the data folder, or files")
     cli.add_argument("--model", default="gcn")
     cli.add_argument("--seeds", default="0:10", help="from:to")
+    cli.add_argument("--epochs", type=int, help="of a full training (default: 400)")
     cli.add_argument("--only", help="ways, divided by semicolons")
     cli.add_argument("--out", type=Path, help="lines are added here")
     options = cli.parse_args()
@@ -274,6 +277,7 @@ def main() -> None:
         table([Path(name) for name in options.names])
         return
     torch.set_num_threads(1)
+    CHANGES.update({} if options.epochs is None else {"epochs": options.epochs})
     low, high = (int(end) for end in options.seeds.split(":"))
     with joined("cpu") as (comm, _):
         for name in options.names:

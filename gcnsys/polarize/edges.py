@@ -71,6 +71,11 @@ class PartEdges:
         """``[E]`` bool: free edges, of the two directions of a symmetric one that into the later node."""
         return self.receivers > self.senders if self.symmetric else self.free
 
+    @cached_property
+    def counted_places(self) -> Tensor:
+        """Which edges those are, ``[e]`` int64."""
+        return torch.nonzero(self.counted).flatten()
+
     @property
     def distance(self) -> Tensor:
         """``[E]`` float64: ``|i - j|``, how far an edge lies from the diagonal."""

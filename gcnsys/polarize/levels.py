@@ -23,7 +23,8 @@ from gcnsys.kernels.backend import summed
 from gcnsys.polarize.figures import diagonal_counts
 
 _TRIALS = 3
-_SIDE, _PER_ROW = 512, 16
+_SIDE, _PER_ROW = 512, 64
+"""Of the block that is tried: nodes, and edges that end at each."""
 
 
 @dataclass(frozen=True, slots=True)

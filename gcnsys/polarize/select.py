@@ -20,16 +20,22 @@ def smallest(edges: PartEdges, values: Tensor, count: int) -> Tensor:
         values: ``[E]`` at least 0, float32 or float64, the same for both directions of a symmetric edge.
         count: over all ranks, at most ``edges.total``.
     """
+    chosen = torch.zeros_like(edges.free)
+    if not count:
+        return chosen
     words = (ordered(values), *edges.keys)
-    limits = _limits(edges, words, count) if count else None
-    if limits is None:
-        return torch.zeros_like(edges.free)
-    below = torch.zeros_like(edges.free)
-    same = edges.free.clone()
-    for word, limit in zip(words, limits, strict=True):
-        below |= same & (word < limit)
-        same &= word == limit
-    return below | same
+    tied: Tensor | None = None  # None: all edges
+    for word, limit in zip(words, _limits(edges, words, count), strict=True):
+        if tied is None:
+            torch.logical_and(edges.free, word < limit, out=chosen)
+            tied = torch.nonzero(edges.free & (word == limit)).flatten()
+        else:
+            numbers = word[tied]
+            chosen[tied[numbers < limit]] = True
+            tied = tied[numbers == limit]
+    assert tied is not None
+    chosen[tied] = True
+    return chosen
 
 
 def ordered(values: Tensor) -> Tensor:
@@ -39,11 +45,10 @@ def ordered(values: Tensor) -> Tensor:
 
 def _limits(edges: PartEdges, words: tuple[Tensor, ...], count: int) -> list[int]:
     """The words of the last edge that belongs to the smallest ``count``."""
-    left, active = count, torch.nonzero(edges.counted).flatten()
+    left, active = count, edges.counted_places
     limits = []
     for word in words:
-        limit = 0
-        numbers = word[active]
+        limit, numbers = 0, word[active]
         for shift in range(8 * word.element_size() - _DIGIT, -1, -_DIGIT):
             digits = (numbers >> shift) & (2**_DIGIT - 1)
             counts = edges.comm.add(torch.bincount(digits, minlength=2**_DIGIT), "control")

@@ -238,6 +238,7 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
             distances.append(changed(edges, before, pruned))
             if settings.stop and len(distances) > 1 and max(distances[-2:]) <= settings.stop:
                 break
+    # The choice of a round is by factors and dual variables; what is pruned is by factors alone.
     return Tuned(edges, factors, smallest(edges, factors, count), distances, step, weight, 0.0)
 
 
