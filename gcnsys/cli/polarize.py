@@ -225,7 +225,11 @@ def _say(result: dict[str, Any], output: Output) -> None:
         told = f"{told[:-1]}, and {same['test']:.4f} with what the pretrained model says, as here)"
     output.say(f"test accuracy {after['test']:.4f} at the best validation {after['val']:.4f}{told}")
     if result["cost"] is not None:
-        output.say(f"all phases took {result['cost']:.2f} times plain training, without evaluation")
+        epochs, seconds = result["cost"]["epochs"], result["cost"]["seconds"]
+        output.say(
+            f"all phases took {epochs:.2f} times the epochs of plain training, and {seconds:.2f} times its "
+            f"seconds without evaluation"
+        )
 
 
 def _keep(

@@ -112,12 +112,13 @@ class Polarized:
     pretrain_distances: list[float]
 
     @property
-    def cost(self) -> float | None:
-        """Seconds of all phases over those of plain training; None where that was not done."""
+    def cost(self) -> tuple[float, float] | None:
+        """Epochs, and seconds, of all phases over those of plain training; None where that was not done."""
         if self.reference is None:
             return None
-        taken = self.pretrained.seconds + self.tuned.seconds + self.retrained.seconds
-        return taken / max(self.reference.seconds, 1e-9)
+        phases = self.pretrained, self.tuned, self.retrained
+        epochs, seconds = (sum(phase.epochs for phase in phases), sum(phase.seconds for phase in phases))
+        return epochs / self.reference.epochs, seconds / max(self.reference.seconds, 1e-9)
 
 
 def polarize(

@@ -44,7 +44,7 @@ def summarized(found: Polarized, model: str) -> dict[str, Any]:
             "pretrain": found.pretrained.seconds, "tune": found.tuned.seconds,
             "retrain": found.retrained.seconds,
         },
-        "cost": found.cost,
+        "cost": None if found.cost is None else dict(zip(("epochs", "seconds"), found.cost, strict=True)),
     }  # fmt: skip
 
 
