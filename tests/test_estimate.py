@@ -9,6 +9,7 @@ import torch
 from gcnsys.cli.main import run
 from gcnsys.cli.workload import read_blocks
 from gcnsys.datasets import load
+from gcnsys.polarize import disk
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,20 @@ def test_the_table_says_what_it_is_and_the_picture_is_drawn(tmp_path, capsys):
     assert all(name in out for name in ("hygcn", "awb-gcn", "i-gcn", "gcod", "gcnear", "cpu-e5-2680v3"))
     assert "gcnax" not in out  # of another size
     assert (tmp_path / "bars.png").stat().st_size > 10_000
+
+
+def test_a_polarized_graph_says_where_its_blocks_are(tmp_path, capsys):
+    few = ("--epochs", "3", "--pretrain", "3", "--rounds", "1", "--no-reference", "--out", "polarized")
+    assert run(["polarize", "digits", *few]) == 0
+    capsys.readouterr()
+    found = told(capsys, "polarized", "--accelerator", "gcod")
+    saved = disk.load(tmp_path / "polarized")
+    adjacency, at = saved.graph.with_self_loops().adjacency, saved.division.subgraph_at
+    off = int((at[adjacency.rows().long()] != at[adjacency.indices.long()]).sum())
+    assert found["entries"] == adjacency.num_edges
+    assert found["estimates"][0]["steps"][0]["sparse_branch_entries"] == off
+    assert run(["estimate", "polarized", "--blocks", "blocks.npz"]) == 2
+    assert "drop --blocks" in capsys.readouterr().err
 
 
 def test_json_is_one_object_with_everything(capsys):

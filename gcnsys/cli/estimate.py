@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   gcnsys estimate counts:cora
   gcnsys estimate npz:cora.npz --islands find --accelerator i-gcn,awb-gcn --plot bars.png
   gcnsys estimate counts:reddit --accelerator awb-gcn --sweep macs=1024..16384
+  gcnsys estimate polarized --accelerator gcod,awb-gcn
   gcnsys estimate runs/mine --accelerator gcod,mine.toml --baseline here --json"""
 
 BASELINE = "cpu-e5-2680v3"
@@ -29,7 +30,7 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "spec", metavar="SPEC_OR_RUN",
-        help="a dataset, counts:NAME or counts:FILE.toml, or the folder of a finished run",
+        help="a dataset, counts:NAME or counts:FILE.toml, the folder of a finished run or of gcnsys polarize",
     )  # fmt: skip
     parser.add_argument(
         "--accelerator", default="all", metavar="NAMES",

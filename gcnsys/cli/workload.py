@@ -1,4 +1,4 @@
-"""From what a person names (a dataset, counts, a finished run) to the work that an accelerator is given."""
+"""From what a person names (a dataset, counts, a run, a polarized graph) to an accelerator's work."""
 
 import argparse
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from gcnsys.graph import CSR, Graph, Layout
 from gcnsys.islands import disk, locate, windows
 from gcnsys.kernels import LocalBlock, SparseRows
 from gcnsys.nn.stack import GNN
-from gcnsys.search.layouts import island_tasks
+from gcnsys.polarize import disk as polarized
+from gcnsys.search.layouts import blocks_of, island_tasks
 from gcnsys.train.folder import CONFIG
 from gcnsys.train.source import is_partitioning
 from gcnsys.train.trained import TrainedRun
@@ -46,7 +47,8 @@ def work_of(options: argparse.Namespace) -> Work:
         )  # fmt: skip
     if (Path(spec) / CONFIG).is_file():
         return _of_run(Path(spec), options)
-    dataset = load(spec)
+    saved = polarized.load(Path(spec)) if (Path(spec) / polarized.FILE).is_file() else None
+    dataset = load(spec if saved is None else f"npz:{Path(spec) / polarized.DATASET}")
     kind: Kind = options.model or "gcn"
     widths = [
         dataset.num_features,
@@ -55,7 +57,7 @@ def work_of(options: argparse.Namespace) -> Work:
     ]
     density = 1.0 if options.density is None else options.density
     return model_work(
-        dataset.name, _structure(dataset.graph, kind, options), widths, dataset.x, kind=kind,
+        dataset.name, _structure(dataset.graph, kind, options, saved), widths, dataset.x, kind=kind,
         hidden_density=density, training=options.training, bits=options.bits,
     )  # fmt: skip
 
@@ -124,8 +126,14 @@ def _weight_density(conv: nn.Module) -> float:
     )
 
 
-def _structure(graph: Graph, kind: Kind, options: argparse.Namespace) -> Structure:
+def _structure(
+    graph: Graph, kind: Kind, options: argparse.Namespace, saved: polarized.Saved | None = None
+) -> Structure:
+    if saved is not None and options.blocks is not None:
+        raise InputError(f"{options.spec} is polarized and says where its blocks are; drop --blocks")
     blocks = None if options.blocks is None else read_blocks(options.blocks, graph.num_nodes)
+    if saved is not None:
+        blocks = blocks_of(saved.division, in_order=True)
     return Structure.of(graph, blocks, _islands(graph, options.islands), kind=kind)
 
 
