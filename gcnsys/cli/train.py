@@ -28,6 +28,7 @@ from gcnsys.train.resume import configured as resumed
 from gcnsys.train.run import Watch, prepare_process, run_part
 from gcnsys.train.source import find_partitioning, shared_partitioning
 from gcnsys.train.stopping import SIGNALS, StoppedError, requests
+from gcnsys.train.summary import score_name
 
 GROUPS = {
     "model": (
@@ -47,7 +48,7 @@ GROUPS = {
         "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance",
         "order", "partition_seed", "inductive",
     ),
-    "machine": ("parts", "device", "dtype", "precision", "threads", "recompute"),
+    "machine": ("parts", "device", "dtype", "precision", "threads", "recompute", "profile"),
     "long runs": ("checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "timeout", "startup_timeout"),
 }  # fmt: skip
 
@@ -253,8 +254,7 @@ def _may_overwrite(options: argparse.Namespace, path: Path) -> bool:
 
 
 def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str, Any]:
-    kinds = {"links": "AUC", "regression": "R²", "multilabel": "micro-F1"}
-    said = next((name for kind, name in kinds.items() if summary.get(kind)), "accuracy")
+    said = score_name(summary)
     seconds = {
         name: summary[f"{name}_seconds_median"] * 1e3 for name in ("epoch", "compute", "comm", "reduce")
     }

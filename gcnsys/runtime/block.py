@@ -26,9 +26,10 @@ from gcnsys.kernels.matrix import Matrix
 from gcnsys.kernels.rows import RowSelection
 from gcnsys.partition import PartGraph
 from gcnsys.runtime.comm import Comm
-from gcnsys.runtime.crossing import Share
+from gcnsys.runtime.crossing import Crossing, Share
 from gcnsys.runtime.exchange import Exchange, Lanes
-from gcnsys.runtime.lane import Arrival
+from gcnsys.runtime.labels import labelled
+from gcnsys.runtime.lane import Arrival, Lane
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,12 @@ class PartBlock(ScaledBlock):
         device: of the rows that will come; None: the CPU.
 
     Boundary rows cross exactly and are waited for at once; :meth:`through` has them cross in another way.
+
+    Attributes:
+        layer: which aggregation of a model it is for, as a profiler shall show it; None: several.
     """
+
+    layer: int | None = None
 
     def __init__(self, graph: PartGraph, comm: Comm, device: torch.device | None = None) -> None:
         in_weight = graph.inner.row_sums() + graph.halo.row_sums()
@@ -60,6 +66,12 @@ class PartBlock(ScaledBlock):
         """The same block, its rows crossing in another way; shares all memory."""
         other = copy.copy(self)
         other.exchange = exchange
+        return other
+
+    def numbered(self, layer: int) -> Self:
+        """The same block, for one aggregation of a model; shares all memory."""
+        other = copy.copy(self)
+        other.layer = layer
         return other
 
     def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:
@@ -96,8 +108,19 @@ class PartBlock(ScaledBlock):
         """Start ``X S x``: boundary rows leave for the halos they lie in."""
         lanes = self.exchange.lanes()
         if not lanes.repeated:
-            self.exchange.send(lanes, self.boundary.take(x, self.exchange.positions()))
+            with labelled("exchange: send", self.layer):
+                self.exchange.send(lanes, self.boundary.take(x, self.exchange.positions()))
         return lanes
+
+    def send_back(self, lanes: Lanes, crossing: Crossing, rows: Tensor) -> None:
+        """Start ``X^T``: gradients of halo rows leave for the owners."""
+        with labelled("exchange: send", self.layer, back=True):
+            self.exchange.send_back(lanes, crossing, rows)
+
+    def arrived(self, lane: Lane) -> Arrival:
+        """What a lane brings now; waits for it."""
+        with labelled("exchange: wait", self.layer, back=lane.back):
+            return lane.arrive()
 
 
 @cache
@@ -119,32 +142,34 @@ class _ExchangedSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: PartBlock, scales: Scales) -> Tensor:
         lanes = block.send(x)
-        with lanes.features.beside():
+        with lanes.features.beside(), labelled("inner aggregation", block.layer):
             start = scaled(block.own(x), scales.own)
             out = block.inner.times(x, start, row_scale=scales.row, column_scale=scales.column)
-        arrival = lanes.features.arrive()
+        arrival = block.arrived(lanes.features)
         ctx.block, ctx.scales, ctx.lanes, ctx.crossing = block, scales, lanes, arrival.crossing
         came = arrival.crossing.arriving
         if came.size == 0:
             return out
-        return block.halo.times(
-            arrival.rows, out, row_scale=scales.row,
-            column_scale=came.scaled(out, scales.halo, arrival.correction), column_map=came.place,
-        )  # fmt: skip
+        with labelled("halo aggregation", block.layer):
+            return block.halo.times(
+                arrival.rows, out, row_scale=scales.row,
+                column_scale=came.scaled(out, scales.halo, arrival.correction), column_map=came.place,
+            )  # fmt: skip
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         block, scales, lanes, grad = ctx.block, ctx.scales, ctx.lanes, grads[0]
-        halo = block.halo.transpose_times(
-            grad, row_scale=scales.row, column_scale=scales.halo, columns=ctx.crossing.arriving.positions
-        )
-        block.exchange.send_back(lanes, ctx.crossing, halo)
-        with lanes.gradients.beside():
+        with labelled("halo aggregation", block.layer, back=True):
+            halo = block.halo.transpose_times(
+                grad, row_scale=scales.row, column_scale=scales.halo, columns=ctx.crossing.arriving.positions
+            )
+        block.send_back(lanes, ctx.crossing, halo)
+        with lanes.gradients.beside(), labelled("inner aggregation", block.layer, back=True):
             start = scaled(grad, scales.own)
             if start is not None and start.shape[0] < block.input_ids.numel():
                 start = F.pad(start, (0, 0, 0, block.input_ids.numel() - start.shape[0]))
             out = block.inner.transpose_times(grad, start, row_scale=scales.row, column_scale=scales.column)
-        returned = lanes.gradients.arrive()
+        returned = block.arrived(lanes.gradients)
         scale = returned.crossing.sent.scaled(out, returned.correction)
         return _added_back(block, returned, out, scale), None, None
 
@@ -155,7 +180,7 @@ class _Exchanged(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: PartBlock) -> tuple[Tensor, Tensor | None]:
         lanes = block.send(x)
-        arrival = lanes.features.arrive()
+        arrival = block.arrived(lanes.features)
         ctx.block, ctx.lanes, ctx.crossing, ctx.shape = block, lanes, arrival.crossing, x.shape
         share = arrival.crossing.arriving
         absent = None if share.place is None else share.place < 0
@@ -166,8 +191,8 @@ class _Exchanged(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         block = ctx.block
-        block.exchange.send_back(ctx.lanes, ctx.crossing, ctx.crossing.arriving.of(grads[0]))
-        returned = ctx.lanes.gradients.arrive()
+        block.send_back(ctx.lanes, ctx.crossing, ctx.crossing.arriving.of(grads[0]))
+        returned = block.arrived(ctx.lanes.gradients)
         out = grads[0].new_zeros(ctx.shape)
         return _added_back(block, returned, out, returned.correction), None
 

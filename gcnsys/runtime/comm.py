@@ -22,6 +22,7 @@ from torch._C._distributed_c10d import Store
 
 from gcnsys.errors import GcnsysError, InputError, PeerError, known_to_all
 from gcnsys.runtime.heartbeat import Heartbeat
+from gcnsys.runtime.labels import labelled
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of a disk that another place would not have."""
@@ -41,26 +42,32 @@ class Traffic:
             2 (P - 1) / P n, what the ring algorithm sends.
         seconds: spent in calls and waiting for them.
         buffer_bytes: of the buffers that halo exchanges sent from and landed in.
+        halo_bytes_to: of ``halo``, by the rank that they were for.
     """
 
     sent_bytes: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     buffer_bytes: int = 0
+    halo_bytes_to: Counter[int] = field(default_factory=Counter)
 
     def copy(self) -> "Traffic":
         """The counts so far."""
-        return Traffic(self.sent_bytes.copy(), self.seconds.copy(), self.buffer_bytes)
+        return Traffic(
+            self.sent_bytes.copy(), self.seconds.copy(), self.buffer_bytes, self.halo_bytes_to.copy()
+        )
 
     def took(self, other: "Traffic") -> None:
         """Count what somebody else sent, but not their time: it went by beside this one's."""
         self.sent_bytes.update(other.sent_bytes)
+        self.halo_bytes_to.update(other.halo_bytes_to)
         self.buffer_bytes += other.buffer_bytes
 
     def since(self, before: "Traffic") -> "Traffic":
         """What was added since an earlier copy."""
         seconds = defaultdict(float, {k: v - before.seconds[k] for k, v in self.seconds.items()})
         sent = self.sent_bytes - before.sent_bytes
-        return Traffic(sent, seconds, self.buffer_bytes - before.buffer_bytes)
+        sent_to = self.halo_bytes_to - before.halo_bytes_to
+        return Traffic(sent, seconds, self.buffer_bytes - before.buffer_bytes, sent_to)
 
 
 @dataclass(slots=True)
@@ -196,6 +203,10 @@ class Comm:
         sent = self._packed(rows)
         landing = sent.new_empty(sum(recv_counts), *rows.shape[1:])
         self.traffic.sent_bytes["halo"] += sent.nbytes
+        row_bytes = sent.nbytes // max(1, rows.shape[0])
+        self.traffic.halo_bytes_to.update(
+            {peer: count * row_bytes for peer, count in enumerate(send_counts) if count}
+        )
         self.traffic.buffer_bytes += sent.nbytes + landing.nbytes
         with self.timed("halo"):
             if self.wire.type == "cpu":
@@ -240,7 +251,7 @@ class Comm:
             self.traffic.sent_bytes[kind] += round(share * packed.numel() * packed.element_size())
             options = dist.AllreduceOptions()
             options.reduceOp, options.timeout = operation, timedelta(seconds=self.timeout)
-            with self.timed(kind):
+            with self.timed(kind), labelled(f"all-reduce: {kind}"):
                 self.group.allreduce([packed], options).wait()
         return packed.to(tensor.device)
 

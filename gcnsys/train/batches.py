@@ -22,6 +22,7 @@ from gcnsys.kernels import Block, LocalBlock, SparseRows
 from gcnsys.kernels.sampled import SampledBlock
 from gcnsys.runtime import Comm, Traffic
 from gcnsys.runtime.block import total
+from gcnsys.runtime.labels import labelled
 from gcnsys.runtime.node_store import NodeStore
 from gcnsys.sampling import Moment, Sample, Sampler
 
@@ -107,9 +108,11 @@ class Batches:
 
     def _made(self, seeds: Tensor, step: int, size: float) -> Batch:
         before, began = self.comm.traffic.copy(), time.perf_counter()
-        sample = self.sampler.sample(seeds, Moment(self.seed, step))
+        with labelled("draw a batch"):
+            sample = self.sampler.sample(seeds, Moment(self.seed, step))
         drawn = time.perf_counter()
-        inputs = self.store.features(sample.input_ids)
+        with labelled("gather its rows"):
+            inputs = self.store.features(sample.input_ids)
         rows, y, weight = self._trained(sample, seeds)
         blocks = self._blocks(sample)
         seconds = {"draw_seconds": drawn - began, "gather_seconds": time.perf_counter() - drawn}
@@ -186,7 +189,8 @@ class _Ahead:
 
     def next(self) -> Batch:
         began = time.perf_counter()
-        made = self._made.get()
+        with labelled("wait for a batch"):
+            made = self._made.get()
         self.batches.main.traffic.seconds["halo"] += time.perf_counter() - began
         if isinstance(made, Exception):
             raise made

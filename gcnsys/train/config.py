@@ -196,6 +196,9 @@ class RunConfig(BaseModel):
     threads: int | None = Field(
         None, ge=1, description="of each rank (default: this machine's cores shared out)"
     )
+    profile: bool = Field(
+        False, description="trace three epochs, for Perfetto: trace-RANK.json in the run's folder"
+    )
     timeout: float = Field(
         300.0, gt=0, description="seconds after which a silent rank counts as gone, once an epoch is done"
     )

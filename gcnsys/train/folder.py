@@ -83,6 +83,8 @@ class RunFolder:
         Checkpoints(self.path).clean(above=done if own else 0)
         for name in (SUMMARY, "best.safetensors", "final.safetensors"):
             (self.path / name).unlink(missing_ok=True)
+        for trace in self.path.glob("trace-*.json"):
+            trace.unlink()
         write(self.path / METRICS, kept)
         write(self.path / CONFIG, self.config.toml().encode())
 

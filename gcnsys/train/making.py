@@ -71,6 +71,8 @@ def make_trainer(
     if part.links is not None:
         links = Links(part, comm, placement.device, seed=config.seed)
         training, evaluation = replace(training, links=links), replace(evaluation, links=links)
+    if config.profile:
+        training, evaluation = training.numbered(), evaluation.numbered()
     optimizer = make_optimizer(model, config)
     return Trainer(
         model, training, evaluation, task or task_of(manifest, config), optimizer, comm,
@@ -89,6 +91,7 @@ def minibatch_trainer(
         part, model, comm, choice=config.first_hop, prune=config.prune, device=placement.device,
         dtype=config.stored,
     )  # fmt: skip
+    evaluation = evaluation.numbered() if config.profile else evaluation
     helper = comm.helper() if config.prefetch else comm
     graph = neighbourhood(part.training, helper)
     with comm.agreed():

@@ -7,6 +7,7 @@ from torch import nn
 
 from gcnsys.nn import set_dropout_epoch
 from gcnsys.runtime import Comm
+from gcnsys.runtime.labels import labelled
 from gcnsys.train.batches import Batch, Batches
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Trainer
@@ -54,7 +55,8 @@ class MinibatchTrainer(Trainer):
 
     def _batch(self, batch: Batch, number: int) -> float:
         set_dropout_epoch(self.model, seed=self.seed, epoch=batch.step)
-        outputs = self._scored(self.model(batch.blocks, batch.inputs))
+        with labelled("forward"):
+            outputs = self._scored(self.model(batch.blocks, batch.inputs))
         losses = self.task.losses(outputs[batch.rows], batch.y)
         if batch.weight is not None:
             losses = losses * batch.weight

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gcnsys.errors import InputError, known_to_all
 from gcnsys.kernels.memory import give_back_large_memory, keep_freed_memory
 from gcnsys.nn import Model
 from gcnsys.partition import Partitioning
@@ -25,6 +26,7 @@ from gcnsys.train.resume import take_up
 from gcnsys.train.stopping import Request
 from gcnsys.train.summary import Trained, summarized
 from gcnsys.train.task import Task
+from gcnsys.train.tracing import Tracing, trace_file
 from gcnsys.train.trainer import Epoch, Trainer
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,9 @@ def run_part(
                 Attempt(str(folder.path), "begun").leave(comm)
         shared = shared_folder(folder, config, comm)
         keeper = Keeper(trainer, best, config, partitioning, request or Request(), shared)
-        trained = _loop(trainer, config, keeper, folder, watch, first)
+        tracing = _tracing(folder, config.epochs - first, comm) if config.profile else None
+        with contextlib.closing(tracing) if tracing is not None else contextlib.nullcontext():
+            trained = _loop(trainer, config, keeper, folder, watch, first, tracing)
         trainer.settle()
         with comm.agreed():
             keeper.check()
@@ -114,9 +118,17 @@ def shared_folder(folder: RunFolder | None, config: RunConfig, comm: Comm) -> Pa
     return None
 
 
+def _tracing(folder: RunFolder | None, epochs: int, comm: Comm) -> Tracing:
+    """What traces epochs into the run's folder, on this rank's machine; collective."""
+    path = comm.texts("" if folder is None else str(folder.path.resolve()))[0]
+    if not path:
+        raise known_to_all("profile = true needs a run's folder for the trace; give one", InputError)
+    return Tracing(trace_file(Path(path), comm.rank), epochs)
+
+
 def _loop(
     trainer: Trainer, config: RunConfig, keeper: Keeper, folder: RunFolder | None,
-    watch: Watch | None, first: int,
+    watch: Watch | None, first: int, tracing: Tracing | None,
 ) -> Trained:  # fmt: skip
     epochs: list[Epoch] = []
     best, last, transfer = keeper.best, None, 0.0
@@ -125,7 +137,7 @@ def _loop(
             transfer = trainer.transfer_seconds()
         epochs.append(epoch)
         record: dict[str, Any] = {"epoch": epoch.number, **asdict(epoch)}
-        del record["number"]
+        del record["number"], record["halo_bytes_to"]
         record.update(record.pop("sampled"))
         evaluated = (epoch.number + 1) % config.eval_every == 0 or epoch.number + 1 == config.epochs
         if evaluated:
@@ -142,9 +154,15 @@ def _loop(
             watch(record)
         if evaluated and config.patience and epoch.number - best.epoch >= config.patience:
             break
+        if tracing is not None:
+            with keeper.noting():
+                tracing.after_epoch()
         trainer.comm.timeout = config.timeout
         if epoch.number + 1 < config.epochs:
             keeper.after(epoch.number + 1)
+    if tracing is not None:
+        with keeper.noting():
+            tracing.finish()
     assert last is not None
     return Trained(epochs, best, last, transfer)
 

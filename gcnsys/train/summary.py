@@ -74,6 +74,7 @@ def summarized(
         "transfer_seconds": trained.transfer_seconds or comm_seconds,
         "hidden_comm_seconds_median": max(0.0, trained.transfer_seconds - comm_seconds),
         "halo_bytes_sent_per_epoch": epochs[-1].halo_bytes,
+        "halo_bytes_sent_to_per_epoch": epochs[-1].halo_bytes_to,
         "reduce_bytes_sent_per_epoch": epochs[-1].reduce_bytes,
         "bytes_sent_per_epoch": epochs[-1].halo_bytes + epochs[-1].reduce_bytes,
         "bytes_sent_total": comm.traffic.sent_bytes.total(),
@@ -83,6 +84,9 @@ def summarized(
     }
     ranks = [json.loads(text) for text in comm.texts(json.dumps(own))]
     lists = {key: [rank[key] for rank in ranks] for key in own if key != "sampled"}
+    by_rank = {
+        kind: [rank[f"{kind}_seconds_median"] for rank in ranks] for kind in ("compute", "comm", "reduce")
+    }
     # The slowest rank's time is everybody's.
     slowest = {key: max(lists.pop(key)) for key in list(lists) if "seconds" in key}
     sampled = {"sampler": config.sampler, "sampled_per_epoch": _by_name(ranks)} if config.sampler else {}
@@ -105,9 +109,15 @@ def summarized(
         "best_val_acc": chosen.scores["val"].accuracy,
         "test_acc_at_best_val": chosen.scores["test"].accuracy,
         **{f"test_{other}_at_best_val": value for other, value in chosen.scores["test"].others.items()},
-        "final_loss": epochs[-1].loss, **slowest, **lists, "seed": config.seed,
+        "final_loss": epochs[-1].loss, **slowest, **lists, "seconds_by_rank": by_rank, "seed": config.seed,
         "kernels": kernels.name(), "partitioning": manifest.fingerprint, "versions": versions(),
     }  # fmt: skip
+
+
+def score_name(summary: Mapping[str, Any]) -> str:
+    """What the scores of a run are, which its summary calls accuracies."""
+    kinds = {"links": "AUC", "regression": "R²", "multilabel": "micro-F1"}
+    return next((name for kind, name in kinds.items() if summary.get(kind)), "accuracy")
 
 
 def rows_per_layer(trainer: Trainer) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from gcnsys.errors import known_to_all
 from gcnsys.kernels.backend import summed
 from gcnsys.nn import set_dropout_epoch
 from gcnsys.runtime import Comm
+from gcnsys.runtime.labels import labelled
 from gcnsys.train.diagnosis import blamed
 from gcnsys.train.task import Score, Task
 from gcnsys.train.view import View
@@ -36,6 +37,7 @@ class Epoch:
         halo_bytes, reduce_bytes: sent.
         buffer_bytes: of all buffers the exchanges of this epoch filled.
         sampled: what a sampler says of the epoch's batches, added up.
+        halo_bytes_to: of ``halo_bytes``, to each rank.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Epoch:
     reduce_bytes: int
     buffer_bytes: int
     sampled: Mapping[str, float] = field(default_factory=dict)
+    halo_bytes_to: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +133,15 @@ class Trainer:
             rate = float(self.optimizer.param_groups[0]["lr"])
             began = time.perf_counter()
             self.sampled = {}
-            loss = self._step(number)
+            with labelled(f"epoch {number}"):
+                loss = self._step(number)
             seconds = time.perf_counter() - began
             spent = self.comm.traffic.since(before)
             comm, reduce = spent.seconds["halo"], spent.seconds["reduce"]
             yield Epoch(
                 number, loss, rate, seconds, seconds - comm - reduce, comm, reduce,
                 spent.sent_bytes["halo"], spent.sent_bytes["reduce"], spent.buffer_bytes, self.sampled,
+                tuple(spent.halo_bytes_to[rank] for rank in range(self.comm.size)),
             )  # fmt: skip
 
     def _step(self, number: int) -> float:
@@ -144,7 +149,8 @@ class Trainer:
         set_dropout_epoch(self.model, seed=self.seed, epoch=number)
         for exchange in self.training.exchanges:
             exchange.begin(number)
-        logits = self._outputs(self.training)
+        with labelled("forward"):
+            logits = self._outputs(self.training)
         loss = self.task.training_loss(logits, self.training, number) / self.num_train
         total = self._descend(loss, number)
         if self.scheduler is not None:
@@ -154,9 +160,12 @@ class Trainer:
     def _descend(self, loss: Tensor, number: int) -> float:
         """Take a step down this rank's share of a loss; returns the whole of it."""
         self.optimizer.zero_grad()
-        loss.backward()
-        total = self._reduce(loss.detach(), number)
-        self.optimizer.step()
+        with labelled("backward"):
+            loss.backward()
+        with labelled("add gradients up"):
+            total = self._reduce(loss.detach(), number)
+        with labelled("optimizer"):
+            self.optimizer.step()
         return total
 
     def _reduce(self, loss: Tensor, number: int) -> float:
@@ -205,9 +214,10 @@ class Trainer:
             GcnsysError: the replicas of the model have drifted apart.
         """
         began = time.perf_counter()
-        found = self.task.tallies(self.logits(), self.evaluation)
-        counts = self.comm.add(torch.stack(list(found.values())), "control")
-        self._check_replicas()
+        with labelled("evaluation"):
+            found = self.task.tallies(self.logits(), self.evaluation)
+            counts = self.comm.add(torch.stack(list(found.values())), "control")
+            self._check_replicas()
         scores = {name: self.task.score(row) for name, row in zip(found, counts, strict=True)}
         return Evaluation(scores, time.perf_counter() - began)
 

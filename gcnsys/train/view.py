@@ -68,6 +68,14 @@ class View:
         """What boundary rows go through, one a convolution."""
         return tuple(block.exchange for block in self.blocks if isinstance(block, PartBlock))
 
+    def numbered(self) -> "View":
+        """The same view, its blocks saying to a profiler which aggregation they are for."""
+        blocks = (
+            block.numbered(layer) if isinstance(block, PartBlock) else block
+            for layer, block in enumerate(self.blocks)
+        )
+        return replace(self, blocks=tuple(blocks))
+
     @property
     def num_rows(self) -> tuple[int, ...]:
         """How many inner rows each convolution computes."""
