@@ -239,7 +239,7 @@ def test_pictures_are_drawn(capsys, tmp_path):
     assert outcome(capsys, "report", "run", "--out", "pictures")[0] == 0
     outcome(capsys, "partition", "build", spec, "--parts", 2, "--out", "two")
     assert outcome(capsys, "partition", "show", "two", "--plot", "parts.png")[0] == 0
-    for path in (tmp_path / "pictures/curves.png", tmp_path / "parts.png"):
+    for path in (tmp_path / "pictures/loss-by-epoch.png", tmp_path / "parts.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 

@@ -86,7 +86,7 @@ def _estimate(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     if options.plot:
         from gcnsys.report.estimates import plot
 
-        plot(work.name, estimates, base, options.plot)
+        plot(work.name, told["estimates"], base.accelerator, options.plot)
         told["plot"] = _drawn(options.plot, output)
     return told
 

@@ -1,26 +1,70 @@
-"""``gcnsys report``: pictures of runs."""
+"""``gcnsys report``: one page and pictures of runs, and of what was made of their graphs."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from gcnsys.cli.output import Output
-from gcnsys.report.curves import Run, plot
+from gcnsys.errors import InputError
+from gcnsys.files import write
+from gcnsys.report.page import rendered
+from gcnsys.report.run import read_all
+from gcnsys.report.sections import beside, of_runs
+
+PAGE = "report.html"
+
+EXAMPLES = """examples:
+  gcnsys report runs/mine --out report
+  gcnsys report runs/* islands --out report
+  gcnsys report runs/* --out report --tensorboard logs"""
 
 
 def add(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser(
-        "report", help="draw the curves of runs", epilog="example: gcnsys report runs/* --out report"
+        "report", help="a page and pictures of runs",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN",
+        help="run folders, finished or going on; also folders of gcnsys islandize, and files that "
+        "gcnsys estimate --json printed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help=f"folder for {PAGE} and the pictures"
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, finished or going on")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the pictures")
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="also write every figure as logs for TensorBoard"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace, output: Output) -> dict[str, Any]:
-    path = options.out / "curves.png"
-    plot([Run.read(folder) for folder in options.runs], path)
-    output.say(f"drew {path}")
-    return {"pictures": [str(path)], "runs": [str(folder) for folder in options.runs]}
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"{options.out} is not a folder; choose another --out")
+    with output.working():
+        others = [(path, beside(path, number)) for number, path in enumerate(options.runs, 1)]
+        runs = read_all([path for path, section in others if section is None])
+        sections = [*(of_runs(runs) if runs else ()), *(each for _, each in others if each is not None)]
+        page = rendered(_title([run.name for run in runs]), sections)
+    logs = []
+    if options.tensorboard:
+        from gcnsys.report import tensorboard
+
+        logs = [str(path) for path in tensorboard.write(runs, options.tensorboard)]
+    pictures = {options.out / f"{each.name}.png": each.png for part in sections for each in part.pictures}
+    for path, content in pictures.items():
+        write(path, content)
+    write(options.out / PAGE, page.encode())
+    output.say(f"wrote {options.out / PAGE} and {len(pictures)} pictures")
+    if logs:
+        output.say(f"wrote logs: tensorboard --logdir {options.tensorboard}")
+    return {
+        "page": str(options.out / PAGE), "pictures": [str(path) for path in pictures], "logs": logs,
+        "runs": [str(run.folder) for run in runs],
+    }  # fmt: skip
+
+
+def _title(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} runs" if names else "gcnsys report"

@@ -1,90 +1,91 @@
-"""The picture of runs: loss, accuracy and where an epoch's time goes."""
+"""Curves of runs: loss and accuracy by epoch and by time, and how soon an accuracy was reached."""
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
-from gcnsys.errors import InputError
-from gcnsys.report.style import COLOURS, LINES, figure, save
-from gcnsys.train.folder import METRICS, SUMMARY
+from gcnsys.report.page import Picture, Table
+from gcnsys.report.run import Run
+from gcnsys.report.style import COLOURS, LINES, figure, legend, line, png
+
+SHARES = (0.8, 0.9, 0.95, 0.99, 1.0)
+"""Of the best validation score of any run: when each run came so far."""
+
+_MASKS = ("train", "val", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run as its folder tells it.
-
-    Attributes:
-        name: of the folder.
-        epochs: records of ``metrics.jsonl``.
-        summary: of ``summary.json``; empty while the run goes on.
-    """
-
-    name: str
-    epochs: list[dict[str, Any]]
-    summary: dict[str, Any]
-
-    @classmethod
-    def read(cls, folder: Path) -> "Run":
-        """Read a run folder; a run that is still going is fine.
-
-        Raises:
-            InputError: it is not one, or nothing was recorded yet.
-        """
-        try:
-            lines = (folder / METRICS).read_text().splitlines()
-        except OSError as error:
-            raise InputError(f"{folder}: not a run's folder ({METRICS}: {error.strerror})") from error
-        epochs = []
-        for number, line in enumerate(lines):
-            try:
-                epochs.append(json.loads(line))
-            except ValueError as error:
-                if number + 1 < len(lines):  # the last line may be half-written
-                    raise InputError(f"{folder / METRICS}: line {number + 1} is not JSON") from error
-        if not epochs:
-            raise InputError(f"{folder}: no epoch was recorded yet")
-        path = folder / SUMMARY
-        return cls(folder.resolve().name, epochs, json.loads(path.read_text()) if path.exists() else {})
-
-    def series(self, key: str) -> tuple[list[int], list[float]]:
-        """Epochs and values of a figure, where it was recorded."""
-        pairs = [(e["epoch"] + 1, e[key]) for e in self.epochs if e.get(key) is not None]
-        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def curves(runs: Sequence[Run]) -> list[Picture]:
+    """Loss and scores by epoch and by time; of a single run the scores under all masks."""
+    score = _score(runs)
+    found = []
+    for by, label in (("epoch", "epoch"), ("time", "seconds of training")):
+        made, axes = figure(1, 1, width=5.4, height=3.9)
+        axis = axes[0][0]
+        for number, run in enumerate(runs):
+            axis.plot(*_of(run, "loss", by), **line(number), label=run.name)
+        axis.set(xlabel=label, ylabel="training loss", title=f"loss by {by}")
+        legend(axis)
+        found.append(Picture(f"loss-by-{by}", f"Training loss by {by}.", png(made)))
+        made, axes = figure(1, 1, width=5.4, height=3.9)
+        axis = axes[0][0]
+        _draw_scores(axis, runs, by)
+        axis.set(xlabel=label, ylabel=score, title=f"{score} by {by}")
+        legend(axis)
+        which = "Scores under all masks" if len(runs) == 1 else "Validation scores"
+        found.append(Picture(f"score-by-{by}", f"{which} ({score}) by {by}.", png(made)))
+    return found
 
 
-def plot(runs: list[Run], path: Path) -> None:
-    """Draw the curves of runs side by side to a PNG."""
-    made, axes = figure(1, 3, width=14)
-    loss, accuracy, time = axes[0]
-    single = len(runs) == 1
+def _draw_scores(axis: Any, runs: Sequence[Run], by: str) -> None:
+    if len(runs) == 1:
+        for mask, colour, dashes in zip(_MASKS, COLOURS, LINES, strict=False):
+            axis.plot(*_of(runs[0], f"{mask}_acc", by), dashes, color=colour, label=mask)
+        return
     for number, run in enumerate(runs):
-        colour = COLOURS[number % len(COLOURS)]
-        loss.plot(*run.series("loss"), color=colour, label=run.name)
-        for kind, line in zip(("train", "val", "test"), LINES, strict=False):
-            shade = COLOURS[("train", "val", "test").index(kind)] if single else colour
-            if single or kind != "train":
-                label = kind if single else f"{run.name} {kind}"
-                accuracy.plot(*run.series(f"{kind}_acc"), line, color=shade, label=label)
-    _draw_time(time, runs)
-    loss.set(xlabel="epoch", ylabel="training loss", title="loss")
-    accuracy.set(xlabel="epoch", ylabel="accuracy", title="accuracy")
-    for axis in (loss, accuracy):
-        axis.legend(frameon=False, fontsize=8)
-    save(made, path)
+        axis.plot(*_of(run, "val_acc", by), **line(number), label=run.name)
 
 
-def _draw_time(axis: Any, runs: list[Run]) -> None:
-    bottoms = [0.0] * len(runs)
-    for kind, colour, hatch in zip(("compute", "comm", "reduce"), COLOURS, ("", "//", ".."), strict=False):
-        heights = []
-        for run in runs:
-            values = sorted(run.series(f"{kind}_seconds")[1][1:] or run.series(f"{kind}_seconds")[1])
-            heights.append(1e3 * values[len(values) // 2])
-        axis.bar([run.name for run in runs], heights, bottom=bottoms, color=colour, hatch=hatch,
-                 edgecolor="white", width=0.5, label=kind)  # fmt: skip
-        bottoms = [low + high for low, high in zip(bottoms, heights, strict=True)]
-    axis.set(ylabel="milliseconds", title="median epoch on rank 0")
-    axis.tick_params(axis="x", rotation=0 if len(runs) == 1 else 20, labelsize=8)
-    axis.set_xlim(-0.8, len(runs) - 0.2)
-    axis.legend(frameon=False, fontsize=8)
+def _of(run: Run, key: str, by: str) -> tuple[Sequence[float], Sequence[float]]:
+    return run.by_time(key) if by == "time" else run.series(key)
+
+
+def best_so_far(run: Run) -> list[tuple[float, int, float]]:
+    """Seconds of training, epochs and the best validation score up to then, where one was found."""
+    epochs, scores = run.series("val_acc")
+    return list(zip(run.by_time("val_acc")[0], epochs, accumulate(scores, max), strict=True))
+
+
+def time_to(run: Run, wanted: float) -> tuple[float, int] | None:
+    """After how many seconds of training and epochs a validation score was first reached; None: never."""
+    return next(((seconds, epoch) for seconds, epoch, best in best_so_far(run) if best >= wanted), None)
+
+
+def time_to_score(runs: Sequence[Run]) -> tuple[Table, Picture] | None:
+    """How soon runs reached shares of the best score; None: none was evaluated."""
+    reached = [best_so_far(run) for run in runs]
+    if not any(reached):
+        return None
+    score = _score(runs)
+    most = max(steps[-1][2] for steps in reached if steps)
+    wanted = [share * most for share in (SHARES if most > 0 else SHARES[-1:])]
+    rows = [[run.name, *(_told(time_to(run, each)) for each in wanted)] for run in runs]
+    table = Table(
+        f"Seconds of training (epochs) until the validation {score} is first at least",
+        ["run", *(f"{each:.4f}" for each in wanted)], rows,
+    )  # fmt: skip
+    made, axes = figure(1, 1, width=5.4, height=3.9)
+    axis = axes[0][0]
+    for number, (run, steps) in enumerate(zip(runs, reached, strict=True)):
+        seconds, best = [step[0] for step in steps], [step[2] for step in steps]
+        axis.step(seconds, best, where="post", **line(number), label=run.name)
+    axis.set(xlabel="seconds of training", ylabel=f"best validation {score} so far", title="time to accuracy")
+    legend(axis)
+    return table, Picture("time-to-accuracy", f"Best validation {score} so far, by time.", png(made))
+
+
+def _told(found: tuple[float, int] | None) -> str:
+    return "not reached" if found is None else f"{found[0]:.3g} ({found[1]})"
+
+
+def _score(runs: Sequence[Run]) -> str:
+    return " or ".join(dict.fromkeys(run.score for run in runs))

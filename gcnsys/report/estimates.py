@@ -10,31 +10,43 @@ from gcnsys.accel.sweep import Sweep
 from gcnsys.report.style import COLOURS, LINES, figure, save
 
 
-def plot(name: str, estimates: Sequence[Estimate], baseline: Estimate, path: Path) -> None:
-    """Draw a bar for each accelerator to a PNG; whiskers are how far an estimate may be off."""
+def plot(name: str, estimates: Sequence[Mapping[str, Any]], baseline: str, path: Path) -> None:
+    """Draw a bar for each accelerator to a PNG; whiskers are how far an estimate may be off.
+
+    Args:
+        name: of the work.
+        estimates: as :meth:`gcnsys.accel.Estimate.plain` gives them, with their ``speedup``.
+        baseline: what that is over.
+        path: of the picture.
+    """
+    save(drawn(name, estimates, baseline), path)
+
+
+def drawn(name: str, estimates: Sequence[Mapping[str, Any]], baseline: str) -> Any:
+    """The same as a figure."""
     made, axes = figure(2, 2, width=12, height=4.5 + 0.45 * len(estimates))
     made.suptitle(f"{name}, by estimate")
-    names = [each.accelerator for each in estimates]
+    names = [each["accelerator"] for each in estimates]
     places = range(len(names))
-    seconds = [1e6 * each.seconds for each in estimates]
+    seconds = [1e6 * each["seconds"] for each in estimates]
     reach = [
-        [value - value / each.factor for value, each in zip(seconds, estimates, strict=True)],
-        [value * each.factor - value for value, each in zip(seconds, estimates, strict=True)],
+        [value - 1e6 * each["seconds_low"] for value, each in zip(seconds, estimates, strict=True)],
+        [1e6 * each["seconds_high"] - value for value, each in zip(seconds, estimates, strict=True)],
     ]
     latency, speedup, traffic, energy = axes.flat
     _bars(latency, seconds, COLOURS[0], figures=False)
     latency.errorbar(seconds, places, xerr=reach, fmt="none", ecolor="#555555", capsize=3)
     latency.set(xlabel="latency, µs")
-    _bars(speedup, [each.speedup_over(baseline) for each in estimates], COLOURS[2])
-    speedup.set(xlabel=f"times as fast as {baseline.accelerator}")
-    _stacked(traffic, [_by_kind(each.traffic) for each in estimates], 1e-6)
+    _bars(speedup, [each["speedup"] for each in estimates], COLOURS[2])
+    speedup.set(xlabel=f"times as fast as {baseline}")
+    _stacked(traffic, [_by_kind(each["traffic_bytes"]) for each in estimates], 1e-6)
     traffic.set(xlabel="off chip, MB (none: all inputs fit on chip)", xlim=(0, None))
-    _bars(energy, [1e6 * (each.energy or 0.0) for each in estimates], COLOURS[1])
+    _bars(energy, [1e6 * (each["joules"] or 0.0) for each in estimates], COLOURS[1])
     energy.set(xlabel="energy, µJ (none: power is not known)")
     for axis in axes.flat:
         axis.set_yticks(list(places), names)
         axis.invert_yaxis()
-    save(made, path)
+    return made
 
 
 def plot_sweep(

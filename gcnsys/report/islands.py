@@ -1,6 +1,7 @@
 """The picture of a graph's islands: its adjacency before and after, and how large islands are."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +12,11 @@ from gcnsys.report.style import COLOURS, figure, save
 
 def plot(islands: Islands, name: str, path: Path) -> None:
     """Draw the adjacency in the graph's order and in that of the islands, and their sizes, to a PNG."""
+    save(drawn(islands, name), path)
+
+
+def drawn(islands: Islands, name: str) -> Any:
+    """The same as a figure."""
     made, axes = figure(1, 3, width=14, height=4.6)
     count, hubs = islands.graph.num_nodes, islands.hubs.numel()
     made.suptitle(f"{name}: {hubs:,} hubs and {islands.num_islands:,} islands of {count:,} nodes")
@@ -27,4 +33,4 @@ def plot(islands: Islands, name: str, path: Path) -> None:
     there = torch.nonzero(many).flatten()
     sizes.bar(there.tolist(), many[there].tolist(), width=0.8, color=COLOURS[0])
     sizes.set(xlabel="nodes of an island", ylabel="islands", title="sizes of islands", yscale="log")
-    save(made, path)
+    return made

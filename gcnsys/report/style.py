@@ -1,8 +1,10 @@
 """How all pictures look: readable by colour-blind people and in print."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from gcnsys.files import write
 from gcnsys.registry import require
 
 # Okabe & Ito's palette (2008), which people with any colour vision can tell apart.
@@ -26,7 +28,24 @@ def figure(rows: int, columns: int, *, width: float = 10.0, height: float = 4.0)
     return made, axes
 
 
+def png(made: Any) -> bytes:
+    """A figure as a PNG."""
+    content = BytesIO()
+    made.savefig(content, dpi=130, format="png")
+    return content.getvalue()
+
+
 def save(made: Any, path: Path) -> None:
-    """Write a PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made.savefig(path, dpi=130)
+    """Write a PNG, whole or not at all."""
+    write(path, png(made))
+
+
+def line(number: int) -> dict[str, Any]:
+    """Colour and dashes of a curve among several: no two of the first 28 look alike."""
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
+
+
+def legend(axis: Any) -> None:
+    """Say below a picture what its curves are; nothing where there is none."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)

@@ -4,6 +4,7 @@ What is shown are torch's operators and the names of :mod:`gcnsys.runtime.labels
 its own, on its own machine. Recording costs time, so figures of the epochs traced are not those of others.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class Tracing:
 
 
 def _profile() -> profile:
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its own lines would stand among those of training
     activities = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(ProfilerActivity.CUDA)

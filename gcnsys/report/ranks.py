@@ -1,0 +1,83 @@
+"""What ranks do: where an epoch's time goes, who sends how much to whom, and what each of them holds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gcnsys.errors import InputError
+from gcnsys.report.page import Picture
+from gcnsys.report.partitions import draw_matrix
+from gcnsys.report.run import KINDS, Run
+from gcnsys.report.style import COLOURS, figure, legend, png
+
+HATCHES = ("", "//", "..")
+"""Beside colours, for print."""
+
+_NAMES = ("compute", "communication", "reduce")
+
+
+def breakdown(run: Run, name: str) -> Picture:
+    """A median epoch's time by rank.
+
+    Args:
+        run: whose.
+        name: of the file.
+    """
+    seconds = run.rank_seconds()
+    ranks = list(range(len(seconds["compute"])))
+    made, axes = figure(1, 1, width=5.4, height=3.9)
+    axis, bottoms = axes[0][0], [0.0] * len(ranks)
+    for kind, label, colour, hatch in zip(KINDS, _NAMES, COLOURS, HATCHES, strict=False):
+        heights = [1e3 * each for each in seconds[kind]]
+        axis.bar(ranks, heights, bottom=bottoms, color=colour, hatch=hatch, edgecolor="white", width=0.6,
+                 label=label)  # fmt: skip
+        bottoms = [low + high for low, high in zip(bottoms, heights, strict=True)]
+    axis.set(xlabel="rank", ylabel="milliseconds", title=f"{run.name}: a median epoch")
+    _few(axis, ranks)
+    legend(axis)
+    alone = "" if "seconds_by_rank" in run.summary else " Of rank 0 alone: no more is known of this run."
+    return Picture(name, f"{run.name}: where a median epoch's time goes, by rank.{alone}", png(made))
+
+
+def memory(run: Run, name: str) -> Picture | None:
+    """The most memory each rank held, and what its exchanges filled; None while the run goes on."""
+    if not run.finished:
+        return None
+    made, axes = figure(2, 1, width=5.4, height=4.6)
+    for axis, key, label, colour in (
+        (axes[0][0], "peak_rss_bytes", "at most held, MiB", COLOURS[0]),
+        (axes[1][0], "exchange_buffer_bytes", "exchange, MiB", COLOURS[1]),
+    ):
+        ranks = list(range(len(run.summary[key])))
+        axis.bar(ranks, [each / 2**20 for each in run.summary[key]], width=0.6, color=colour)
+        axis.set_ylabel(label)
+        _few(axis, ranks)
+    axes[0][0].set_title(f"{run.name}: memory")
+    axes[1][0].set_xlabel("rank")
+    says = f"{run.name}: the most memory each process held, and the buffers that an epoch's exchanges fill."
+    return Picture(name, says, png(made))
+
+
+def traffic(run: Run, name: str) -> Picture:
+    """Who sends how much to whom in an epoch.
+
+    Raises:
+        InputError: that is not known; the sentence says why.
+    """
+    made, axes = figure(1, 1, width=5.4, height=4.2)
+    sent = run.summary.get("halo_bytes_sent_to_per_epoch")
+    if sent is not None:
+        megabytes: Sequence[Sequence[float]] = [[each / 1e6 for each in row] for row in sent]
+        draw_matrix(axes[0][0], megabytes, "MB", f"{run.name}: sent in an epoch")
+        return Picture(name, f"{run.name}: megabytes of rows and gradients sent in an epoch.", png(made))
+    try:
+        parts = run.partitioning().parts
+    except InputError as error:
+        raise InputError(f"{run.name}: who sent how much to whom was not recorded, and {error}") from error
+    draw_matrix(axes[0][0], [part.sends for part in parts], "rows", f"{run.name}: boundary rows")
+    says = f"{run.name}: boundary rows of the partitioning; bytes were not recorded."
+    return Picture(name, says, png(made))
+
+
+def _few(axis: Any, ranks: list[int]) -> None:
+    if len(ranks) <= 16:
+        axis.set_xticks(ranks)
