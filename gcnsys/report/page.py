@@ -32,11 +32,19 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of a page; columns but the first hold figures."""
+    """A table of a page.
+
+    Attributes:
+        title: above it.
+        columns: their heads.
+        rows: their cells.
+        words: what cells hold; else columns but the first hold figures.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """What ranks do: where an epoch's time goes, who sends how much to whom, and what each of them holds."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from gcnsys.errors import InputError
 from gcnsys.report.page import Picture
 from gcnsys.report.partitions import draw_matrix
 from gcnsys.report.run import KINDS, Run
-from gcnsys.report.style import COLOURS, figure, legend, png
+from gcnsys.report.style import COLOURS, byte_unit, figure, legend, png
 
 HATCHES = ("", "//", "..")
 """Beside colours, for print."""
@@ -44,12 +43,14 @@ def memory(run: Run, name: str) -> Picture | None:
         return None
     made, axes = figure(2, 1, width=5.4, height=4.6)
     for axis, key, label, colour in (
-        (axes[0][0], "peak_rss_bytes", "at most held, MiB", COLOURS[0]),
-        (axes[1][0], "exchange_buffer_bytes", "exchange, MiB", COLOURS[1]),
+        (axes[0][0], "peak_rss_bytes", "at most held", COLOURS[0]),
+        (axes[1][0], "exchange_buffer_bytes", "exchange", COLOURS[1]),
     ):
-        ranks = list(range(len(run.summary[key])))
-        axis.bar(ranks, [each / 2**20 for each in run.summary[key]], width=0.6, color=colour)
-        axis.set_ylabel(label)
+        held = run.summary[key]
+        ranks = list(range(len(held)))
+        size, unit = byte_unit(max(held))
+        axis.bar(ranks, [each / size for each in held], width=0.6, color=colour)
+        axis.set_ylabel(f"{label}, {unit}")
         _few(axis, ranks)
     axes[0][0].set_title(f"{run.name}: memory")
     axes[1][0].set_xlabel("rank")
@@ -66,9 +67,11 @@ def traffic(run: Run, name: str) -> Picture:
     made, axes = figure(1, 1, width=5.4, height=4.2)
     sent = run.summary.get("halo_bytes_sent_to_per_epoch")
     if sent is not None:
-        megabytes: Sequence[Sequence[float]] = [[each / 1e6 for each in row] for row in sent]
-        draw_matrix(axes[0][0], megabytes, "MB", f"{run.name}: sent in an epoch")
-        return Picture(name, f"{run.name}: megabytes of rows and gradients sent in an epoch.", png(made))
+        size, unit = byte_unit(max(max(row) for row in sent))
+        draw_matrix(
+            axes[0][0], [[each / size for each in row] for row in sent], unit, f"{run.name}: sent in an epoch"
+        )
+        return Picture(name, f"{run.name}: {unit} of rows and gradients sent in an epoch.", png(made))
     try:
         parts = run.partitioning().parts
     except InputError as error:

@@ -116,7 +116,7 @@ def of_estimates(path: Path, name: str) -> Section:
         rows = [
             [
                 each["accelerator"], f"{1e6 * each['seconds']:,.4g}", f"{each['uncertainty_factor']:g}",
-                f"{each['speedup']:,.3g}", f"{each['utilisation']:.0%}",
+                f"{each['speedup']:,.1f}", f"{each['utilisation']:.0%}",
                 f"{each['off_chip_bytes'] / 1e6:,.3g}",
                 tables.NOT_KNOWN if each["joules"] is None else f"{1e6 * each['joules']:,.3g}",
             ]

@@ -48,4 +48,10 @@ def line(number: int) -> dict[str, Any]:
 def legend(axis: Any) -> None:
     """Say below a picture what its curves are; nothing where there is none."""
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+
+
+def byte_unit(largest: float) -> tuple[float, str]:
+    """How many bytes the unit has in which so many are a legible number, and its name."""
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next(((size, name) for size, name in units if largest >= size), (1.0, "bytes"))

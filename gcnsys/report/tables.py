@@ -14,8 +14,8 @@ NOT_KNOWN = "-"
 def comparison(runs: Sequence[Run]) -> Table:
     """What came of each run, a row each."""
     columns = (
-        "run", "data", "model", "method", "parts", "epochs", "best validation", "test at best", "final loss",
-        "ms an epoch", "sent an epoch, MB", "most memory of a rank, MiB", "seconds",
+        "run", "data", "model", "method", "parts", "epochs", "score", "best validation", "test at best",
+        "final loss", "ms an epoch", "sent an epoch, MB", "a rank holds, MB", "seconds",
     )  # fmt: skip
     return Table("", columns, [_compared(run) for run in runs])
 
@@ -28,15 +28,15 @@ def _compared(run: Run) -> list[str]:
         return [
             f"{run.name} (not finished)", str(run.config.get("data", NOT_KNOWN)),
             str(run.config.get("model", NOT_KNOWN)), str(run.config.get("method", NOT_KNOWN)), NOT_KNOWN,
-            str(last["epoch"] + 1), NOT_KNOWN if best is None else f"{best:.4f}", NOT_KNOWN,
+            str(last["epoch"] + 1), NOT_KNOWN, NOT_KNOWN if best is None else f"{best:.4f}", NOT_KNOWN,
             _figure(last.get("loss"), ".4g"), *[NOT_KNOWN] * 4,
         ]  # fmt: skip
     return [
         run.name, found["dataset"], found["model"], found.get("sampler") or found["method"],
-        str(found["parts"]), str(found["epochs"]), f"{_figure(found['best_val_acc'], '.4f')} ({run.score})",
+        str(found["parts"]), str(found["epochs"]), run.score, _figure(found["best_val_acc"], ".4f"),
         _figure(found["test_acc_at_best_val"], ".4f"), _figure(found["final_loss"], ".4g"),
         f"{1e3 * found['epoch_seconds_median']:.3g}", f"{sum(found['bytes_sent_per_epoch']) / 1e6:,.3g}",
-        f"{max(found['peak_rss_bytes']) / 2**20:,.0f}", f"{found['seconds_total']:,.1f}",
+        f"{max(found['peak_rss_bytes']) / 1e6:,.0f}", f"{found['seconds_total']:,.1f}",
     ]  # fmt: skip
 
 
@@ -52,11 +52,10 @@ def settings(runs: Sequence[Run]) -> list[Table]:
     tables = []
     if differs:
         rows = [[key, *(_value(run, key) for run in runs)] for key in differs]
-        tables.append(Table("Settings that differ", ["setting", *names], rows))
+        tables.append(Table("Settings that differ", ["setting", *names], rows, words=True))
     rows = [[key, _value(runs[0], key)] for key in keys if key not in differs]
-    tables.append(
-        Table("Settings" if len(runs) == 1 else "Settings that all share", ["setting", "value"], rows)
-    )
+    title = "Settings" if len(runs) == 1 else "Settings that all share"
+    tables.append(Table(title, ["setting", "value"], rows, words=True))
     return tables
 
 
