@@ -214,11 +214,21 @@ def _no_epoch(folder):
 
 
 def _damaged_line(folder):
-    (folder / "metrics.jsonl").write_text('{"epoch": 0, "seconds": 1}\n[]\n{"epoch": 2, "seconds": 1}\n')
+    (folder / "metrics.jsonl").write_text('{"epoch": 0, "seconds": 1}\n{}\n')
 
 
 def _damaged_summary(folder):
     (folder / "summary.json").write_text("{")
+
+
+def _no_summary(folder):
+    (folder / "summary.json").write_text("[]")
+
+
+def _short_summary(folder):
+    kept = json.loads((folder / "summary.json").read_text())
+    del kept["peak_rss_bytes"]
+    (folder / "summary.json").write_text(json.dumps(kept))
 
 
 def _damaged_settings(folder):
@@ -237,8 +247,10 @@ def _no_run(folder):
     ("harm", "sentence"),
     [
         (_no_epoch, "no epoch was recorded yet"),
-        (_damaged_line, "line 2 is not the record of an epoch"),
+        (_damaged_line, "line 1 is not the record of an epoch"),
         (_damaged_summary, "config.toml or summary.json was altered"),
+        (_no_summary, "dataset is missing"),
+        (_short_summary, "peak_rss_bytes is missing"),
         (_damaged_settings, "config.toml or summary.json was altered"),
         (_no_settings, "No such file"),
         (_no_run, "not a run's folder"),

@@ -9,9 +9,11 @@ from gcnsys.errors import InputError
 from gcnsys.files import write
 from gcnsys.report.page import rendered
 from gcnsys.report.run import read_all
-from gcnsys.report.sections import beside, of_runs
+from gcnsys.report.sections import Makers, beside, of_islands, of_runs
 
 PAGE = "report.html"
+
+FOLDERS: Makers = {"gcnsys-islands": ("islands", of_islands)}
 
 EXAMPLES = """examples:
   gcnsys report runs/mine --out report
@@ -44,7 +46,8 @@ def _report(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is not a folder; choose another --out")
     with output.working():
-        others = [(path, beside(path, number)) for number, path in enumerate(options.runs, 1)]
+        named = dict.fromkeys(options.runs)
+        others = [(path, beside(path, number, FOLDERS)) for number, path in enumerate(named, 1)]
         runs = read_all([path for path, section in others if section is None])
         sections = [*(of_runs(runs) if runs else ()), *(each for _, each in others if each is not None)]
         page = rendered(_title([run.name for run in runs]), sections)

@@ -17,6 +17,14 @@ KINDS = ("compute", "comm", "reduce")
 """What an epoch's time goes to."""
 
 
+_NEEDED = (
+    "dataset", "model", "method", "parts", "epochs", "best_val_acc", "test_acc_at_best_val", "final_loss",
+    "epoch_seconds_median", "bytes_sent_per_epoch", "exchange_buffer_bytes", "peak_rss_bytes",
+    "seconds_total",
+)  # fmt: skip
+"""Of a summary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run, finished or going on.
@@ -55,8 +63,9 @@ class Run:
             raise InputError(
                 f"{folder}: {CONFIG} or {SUMMARY} was altered ({error}); train the run again"
             ) from error
-        if not isinstance(summary, dict):
-            raise InputError(f"{folder / SUMMARY}: not a summary; train the run again")
+        missing = [key for key in _NEEDED if path.exists() and key not in summary]
+        if missing:
+            raise InputError(f"{path}: {missing[0]} is missing; train the run again")
         return cls(folder.resolve().name, folder, epochs, summary, config)
 
     @property
@@ -128,7 +137,8 @@ def _records(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            records.append(record | {"epoch": int(record["epoch"]), "seconds": float(record["seconds"])})
+            timed = {key: float(record[key]) for key in ("seconds", *(f"{kind}_seconds" for kind in KINDS))}
+            records.append(record | timed | {"epoch": int(record["epoch"])})
         except (ValueError, TypeError, KeyError) as error:
             if number < len(lines):  # the last line may be half-written
                 raise InputError(f"{path}: line {number} is not the record of an epoch") from error

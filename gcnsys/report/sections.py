@@ -1,7 +1,7 @@
 """The sections of a report, from runs and from what is named beside them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,16 +137,17 @@ def of_estimates(path: Path, name: str) -> Section:
     return Section(name, f"Estimates for {work}", (), [Table("", columns, rows)], [shown])
 
 
-FOLDERS: dict[str, tuple[str, Callable[[Path, str], Section]]] = {"gcnsys-islands": ("islands", of_islands)}
+Makers = Mapping[str, tuple[str, Callable[[Path, str], Section]]]
 """What a folder's manifest says it is -> how its section is called, and what makes it."""
 
 
-def beside(path: Path, number: int) -> Section | None:
+def beside(path: Path, number: int, makers: Makers) -> Section | None:
     """The section of something that is no run; None: it may be one.
 
     Args:
         path: a folder with a manifest, or a file of estimates.
         number: tells sections of one kind apart.
+        makers: what becomes of folders.
 
     Raises:
         InputError: it is nothing that a report shows.
@@ -156,12 +157,12 @@ def beside(path: Path, number: int) -> Section | None:
     if not (path / NAME).is_file():
         return None
     kind = _format(path / NAME)
-    if kind not in FOLDERS:
+    if kind not in makers:
         raise InputError(
             f"{path}: a folder of {kind}; a report shows runs, folders of "
-            f"{', '.join(FOLDERS)} and files of estimates"
+            f"{', '.join(makers)} and files of estimates"
         )
-    name, make = FOLDERS[kind]
+    name, make = makers[kind]
     return make(path, f"{name}-{number}")
 
 
