@@ -71,4 +71,4 @@ def _profile() -> profile:
     activities = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(ProfilerActivity.CUDA)
-    return profile(activities=activities, acc_events=True)
+    return profile(activities=activities)
