@@ -208,6 +208,16 @@ def test_islands_and_estimates_lie_beside_runs(capsys, tmp_path):
     assert told["runs"] == []
 
 
+def test_a_polarized_graph_lies_beside_runs(capsys):
+    few = ("--epochs", "3", "--pretrain", "3", "--rounds", "1", "--no-reference", "--out", "found")
+    assert run(["polarize", "digits", *few]) == 0
+    capsys.readouterr()
+    told, page = reported(capsys, "found")
+    assert told["pictures"] == ["out/polarized-1.png"]
+    assert "in 12 subgraphs" in page.text
+    assert "of those between subgraphs went" in page.text
+
+
 def _no_epoch(folder):
     (folder / "metrics.jsonl").write_text("")
 

@@ -7,13 +7,15 @@ from typing import Any
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
 from gcnsys.files import write
-from gcnsys.report.page import rendered
+from gcnsys.polarize import disk
+from gcnsys.polarize.figures import figures
+from gcnsys.report.page import Picture, Section, rendered
+from gcnsys.report.polarized import drawn
 from gcnsys.report.run import read_all
 from gcnsys.report.sections import Makers, beside, of_islands, of_runs
+from gcnsys.report.style import png
 
 PAGE = "report.html"
-
-FOLDERS: Makers = {"gcnsys-islands": ("islands", of_islands)}
 
 EXAMPLES = """examples:
   gcnsys report runs/mine --out report
@@ -29,8 +31,8 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN",
-        help="run folders, finished or going on; also folders of gcnsys islandize, and files that "
-        "gcnsys estimate --json printed",
+        help="run folders, finished or going on; also folders of gcnsys islandize and polarize, and files "
+        "that gcnsys estimate --json printed",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help=f"folder for {PAGE} and the pictures"
@@ -67,6 +69,30 @@ def _report(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         "page": str(options.out / PAGE), "pictures": [str(path) for path in pictures], "logs": logs,
         "runs": [str(run.folder) for run in runs],
     }  # fmt: skip
+
+
+def _of_polarized(folder: Path, name: str) -> Section:
+    """What ``gcnsys polarize`` left in a folder."""
+    saved = disk.load(folder)
+    about, division = saved.manifest, saved.division
+    says = [
+        f"{about.dataset}, tuned for {about.model}: {about.num_kept:,} of {about.num_edges:,} directed edges "
+        f"are kept, in {division.num_subgraphs} subgraphs."
+    ]
+    for step, mask in saved.masks.items():
+        found = figures(saved.original, division, mask)
+        says.append(
+            f"{step}: {found.kept:.1%} of the edges, {found.inside:.1%} of these within subgraphs; "
+            f"{found.off_diagonal_reduction:.1%} of those between subgraphs went."
+        )
+    made = drawn(saved.original, division.layout, division.group_of, saved.masks, about.dataset)
+    picture = Picture(name, f"{about.dataset}: adjacency before and after each step.", png(made), wide=True)
+    return Section(name, f"Polarization of {about.dataset}", says, (), [picture])
+
+
+FOLDERS: Makers = {
+    "gcnsys-islands": ("islands", of_islands), "gcnsys-polarized": ("polarized", _of_polarized),
+}  # fmt: skip
 
 
 def _title(names: list[str]) -> str:

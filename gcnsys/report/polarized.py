@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,11 @@ def plot(
         name: of the dataset.
         path: of the picture.
     """
+    save(drawn(original, layout, group_of, masks, name), path)
+
+
+def drawn(original: Graph, layout: Layout, group_of: Tensor, masks: Mapping[str, Tensor], name: str) -> Any:
+    """The same as a figure."""
     steps = len(masks) + 2
     made, axes = figure(1, steps, width=4.4 * steps, height=4.8)
     count, place = original.num_nodes, torch.arange(original.num_nodes)
@@ -38,4 +44,4 @@ def plot(
         for start in starts.tolist():
             for line in (axis.axhline, axis.axvline):
                 line(start * cells / count - 0.5, color=COLOURS[4], linewidth=0.6)
-    save(made, path)
+    return made
