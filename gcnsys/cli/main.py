@@ -19,6 +19,7 @@ from gcnsys.cli import (
     export,
     islandize,
     partition,
+    plan,
     polarize,
     predict,
     report,
@@ -32,7 +33,7 @@ from gcnsys.registry import unknown
 from gcnsys.train.folder import plain
 
 COMMANDS = {
-    "data": data, "partition": partition, "train": train, "train-minibatch": train_minibatch,
+    "data": data, "partition": partition, "plan": plan, "train": train, "train-minibatch": train_minibatch,
     "sample": sample, "predict": predict, "export": export, "islandize": islandize, "polarize": polarize,
     "estimate": estimate, "cosearch": cosearch, "report": report,
 }  # fmt: skip

@@ -7,13 +7,11 @@ from typing import Any
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
-from gcnsys.nn import models
 from gcnsys.partition import Partitioning
-from gcnsys.partition.quality import Widths, expected, quality
+from gcnsys.partition.quality import expected, quality
+from gcnsys.plan import Job
 from gcnsys.train import RunConfig
-from gcnsys.train.making import num_outputs
 from gcnsys.train.source import build_partitioning, default_partitioning
-from gcnsys.train.view import precomputes
 
 CUT = ("partition_method", "objective", "balance", "order", "partition_seed", "inductive")
 PREPARE = ("directed", "normalize", "split", "split_seed")
@@ -83,15 +81,7 @@ def _show(options: argparse.Namespace, output: Output) -> dict[str, Any]:
 
 def _described(partitioning: Partitioning, config: RunConfig, output: Output) -> dict[str, Any]:
     manifest = partitioning.manifest
-    settings = config.model_settings(manifest.edge_kinds)
-    model = models.get(config.model)(settings, manifest.num_features, num_outputs(manifest, config))
-    sparse = manifest.sparse_features
-    widths = Widths.of(
-        model.hops(sparse=sparse),
-        ready=model.ready_hops * precomputes(config.first_hop, sparse=sparse, sums=model.ready_hops > 0),
-        inputs=0 if sparse else manifest.num_features, needs_own=model.needs_own, hidden=model.held,
-    )  # fmt: skip
-    figures, costs = quality(manifest), expected(manifest, widths)
+    figures, costs = quality(manifest), expected(manifest, Job.on(manifest, config).widths)
     output.say(
         f"{manifest.dataset}: {manifest.num_nodes:,} nodes and {manifest.num_edges:,} edges in "
         f"{manifest.num_parts} parts by {manifest.method}, {manifest.order} order, in {partitioning.folder}"

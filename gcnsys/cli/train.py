@@ -15,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
+from gcnsys.cli.plan import add_resources, resources
 from gcnsys.errors import InputError, PeerError
 from gcnsys.partition import Partitioning
+from gcnsys.plan import measured, methods, of_partitioning, plan
 from gcnsys.runtime import Placement, joined
 from gcnsys.runtime.launch import LAUNCHER, launch
 from gcnsys.runtime.process import launched_by_torchrun
@@ -24,11 +26,12 @@ from gcnsys.train import RunConfig
 from gcnsys.train.attempt import Attempt
 from gcnsys.train.checkpoint import Checkpoint, Checkpoints, run_folder
 from gcnsys.train.folder import CONFIG, SUMMARY, RunFolder, default_folder
+from gcnsys.train.method import EXCHANGE
 from gcnsys.train.resume import configured as resumed
 from gcnsys.train.run import Watch, prepare_process, run_part
 from gcnsys.train.source import find_partitioning, shared_partitioning
 from gcnsys.train.stopping import SIGNALS, StoppedError, requests
-from gcnsys.train.summary import score_name
+from gcnsys.train.summary import peak_rss_bytes, score_name
 
 GROUPS = {
     "model": (
@@ -57,6 +60,7 @@ EXAMPLES = """examples:
   gcnsys train npz:cora.npz --parts 3 --hidden 16 --weight-decay 5e-4 --decay-on first
   gcnsys train digits --parts 2 --model resgcn --layers 28 --recompute
   gcnsys train digits --parts 4 --method bns --rate 0.1
+  gcnsys train digits --parts 4 --auto --memory 11GiB --bandwidth 1Gbit
   gcnsys train digits --parts 2 --task links --hidden 32
   gcnsys train digits --parts 4 --method bns --schedule pipeline --codec int8
   gcnsys train run.toml --set epochs=50
@@ -71,6 +75,11 @@ def add(subparsers: Any) -> None:
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add_options(parser, GROUPS)
+    automatic = parser.add_argument_group("method by plan")
+    automatic.add_argument(
+        "--auto", action="store_true", help="take the method that gcnsys plan recommends for this cut"
+    )
+    add_resources(automatic)
 
 
 def add_options(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[str]]) -> None:
@@ -133,6 +142,9 @@ def _parsed(text: str) -> Any:
 
 
 def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
+    if getattr(options, "auto", False):
+        _check_auto(options, configured(options))
+        resources(options)
     if launched_by_torchrun():
         if options.max_restarts:
             raise InputError(
@@ -143,6 +155,8 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     Placement.choose(config.device, 0, config.parts or 1)  # refuses a device that is not there
     with output.working():
         partitioning = find_partitioning(config)
+        if getattr(options, "auto", False):
+            config = _planned(config, partitioning, options, output)
     folder = _folder(options, partitioning, config)
     RunFolder.check(folder, overwrite=_may_overwrite(options, folder))
     if partitioning.num_parts == 1 and not options.max_restarts:
@@ -160,6 +174,44 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     if config.checkpoint_every or config.checkpoint_minutes:
         _tell_if_killed(options.exit_code - 128, folder, output)
     return None
+
+
+def _planned(
+    config: RunConfig, partitioning: Partitioning, options: argparse.Namespace, output: Output
+) -> RunConfig:
+    """The configuration with the method that is recommended for it."""
+    memory, network = resources(options)
+    base, threads = peak_rss_bytes(), config.threads
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:  # as many as each rank will have
+        threads = max(1, len(os.sched_getaffinity(0)) // partitioning.num_parts)
+    prepare_process(config.model_copy(update={"threads": threads}))
+    found = of_partitioning(partitioning, config)
+    made = plan(found, measured(found.job, *found.shape()), network, methods(), base=base, memory=memory)
+    taken = made.recommendation.taken
+    output.note(f"taking {taken.method.name}: {made.recommendation.because}")
+    kept = {key: value for key, value in config.model_dump(exclude_none=True).items() if key not in EXCHANGE}
+    return RunConfig.checked(kept | taken.method.settings)
+
+
+def _check_auto(options: argparse.Namespace, config: RunConfig) -> None:
+    """Refuse what a plan does not know, before anything is cut.
+
+    Raises:
+        InputError: it was asked for.
+    """
+    if launched_by_torchrun():
+        raise InputError(
+            "--auto plans before ranks start: ask gcnsys plan, and give its settings to all of them"
+        )
+    if options.resume is not None:
+        raise InputError("--auto chooses a method for a new run, not for --resume: drop one of the two")
+    plain = RunConfig.checked({"data": config.data})
+    for name in (*EXCHANGE, "method", "sampler", "recompute", "dtype", "precision", "task"):
+        if getattr(config, name) != getattr(plain, name):
+            raise InputError(
+                f"--auto chooses how rows cross for plain runs in float32, but {name} = "
+                f"{getattr(config, name)} was asked for: drop one of the two"
+            )
 
 
 def _tell_if_killed(number: int, folder: Path, output: Output) -> None:

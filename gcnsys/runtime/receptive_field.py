@@ -9,6 +9,7 @@ which the rows themselves will come.
 Letters: n inner nodes, L layers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,19 +53,74 @@ def receptive_field(part: PartGraph, wanted: Tensor, depth: int, comm: Comm) -> 
         depth: L, how many layers aggregate.
         comm: the ranks, in the order of the parts.
     """
-    rows, edges = [wanted], []
+    growth = _Growth(part, wanted)
     for _ in range(depth):
-        halo_edges = _entries(part.halo, rows[-1])
+        halo_edges = growth.halo_edges()
         asked = comm.swap(halo_edges, part.plan.recv_counts, part.plan.send_counts).land()
-        before = rows[-1] | (_entries(part.inner, rows[-1]) > 0)
-        before[part.plan.send_rows[asked > 0]] = True
-        rows.append(before)
-        edges.append((halo_edges, asked))
-    order = torch.argsort(torch.stack(rows).sum(0), descending=True, stable=True)
-    sizes = [int(mask.sum()) for mask in rows]
-    needs = [Need(*size, *edge) for size, edge in zip(pairwise(sizes), edges, strict=True)]
-    computed = comm.add(torch.tensor([part.num_inner, *sizes[:depth]]), "control").tolist()
-    return ReceptiveField(order, tuple(needs[::-1]), tuple(computed[:0:-1]), computed[0])
+        growth.grow(halo_edges, asked)
+    computed = comm.add(torch.tensor([part.num_inner, *growth.sizes[:depth]]), "control").tolist()
+    return growth.field(computed)
+
+
+def receptive_fields(
+    parts: Sequence[PartGraph], wanted: Sequence[Tensor], depth: int
+) -> list[ReceptiveField]:
+    """Those of all parts in one process, as :func:`receptive_field` finds them.
+
+    Args:
+        parts: every rank's share.
+        wanted: of each, ``[n]`` bool.
+        depth: L.
+    """
+    growths = [_Growth(part, mask) for part, mask in zip(parts, wanted, strict=True)]
+    for _ in range(depth):
+        found = [growth.halo_edges() for growth in growths]
+        told = [edges.split(list(part.plan.recv_counts)) for edges, part in zip(found, parts, strict=True)]
+        for rank, growth in enumerate(growths):
+            growth.grow(found[rank], torch.cat([of[rank] for of in told]))
+    sizes = [[growth.part.num_inner, *growth.sizes[:depth]] for growth in growths]
+    computed = torch.tensor(sizes).sum(0).tolist()
+    return [growth.field(computed) for growth in growths]
+
+
+class _Growth:
+    """A part's rows, a hop more each time.
+
+    Args:
+        part: the rank's share.
+        wanted: ``[n]`` bool: rows of the last layer that are looked at.
+    """
+
+    def __init__(self, part: PartGraph, wanted: Tensor) -> None:
+        self.part, self.rows = part, [wanted]
+        self.edges: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many rows there were before each hop, and are now."""
+        return [int(mask.sum()) for mask in self.rows]
+
+    def halo_edges(self) -> Tensor:
+        """``[h]`` how many edges of the rows so far each halo row feeds."""
+        return _entries(self.part.halo, self.rows[-1])
+
+    def grow(self, halo_edges: Tensor, asked: Tensor) -> None:
+        """Add the rows that those so far aggregate from.
+
+        Args:
+            halo_edges: what :meth:`halo_edges` says.
+            asked: ``[B]`` what the others say of this rank's boundary rows.
+        """
+        before = self.rows[-1] | (_entries(self.part.inner, self.rows[-1]) > 0)
+        before[self.part.plan.send_rows[asked > 0]] = True
+        self.rows.append(before)
+        self.edges.append((halo_edges, asked))
+
+    def field(self, computed: Sequence[int]) -> ReceptiveField:
+        """What it came to; ``computed`` are the nodes, then each layer's rows, the last one's first."""
+        order = torch.argsort(torch.stack(self.rows).sum(0), descending=True, stable=True)
+        needs = [Need(*size, *edge) for size, edge in zip(pairwise(self.sizes), self.edges, strict=True)]
+        return ReceptiveField(order, tuple(needs[::-1]), tuple(computed[:0:-1]), computed[0])
 
 
 def _entries(csr: CSR, rows: Tensor) -> Tensor:

@@ -1,0 +1,188 @@
+"""How fast a rank computes: by a stated rate, or measured with the very model.
+
+Measured, the model trains for a few epochs on three graphs: one of the shape that a rank will hold, the same
+nodes without edges, and a few nodes alone. Their differences are what an edge, a node and an epoch itself
+cost, whatever the model is made of. Rows that cross are packed, rounded and added back besides: that is
+measured on rows of the widest kind.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gcnsys.graph import CSR, Graph
+from gcnsys.kernels import LocalBlock, SparseRows
+from gcnsys.kernels.dropout import DropoutKey
+from gcnsys.kernels.rows import RowSelection
+from gcnsys.nn import set_dropout_epoch
+from gcnsys.nn.dropout import Inputs
+from gcnsys.nn.model import draw
+from gcnsys.plan.job import Job
+from gcnsys.runtime.codec import CODECS, codec
+from gcnsys.train.optimizer import make_optimizer
+
+FEW = 8
+"""Nodes of a graph whose epoch costs nothing but itself."""
+
+REPEATS = 5
+MOST_NODES, MOST_NUMBERS = 20_000, 1 << 26
+"""What is measured on: more nodes, or more numbers (features of nodes, rows over edges), are left out."""
+
+_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of computing.
+
+    Attributes:
+        epoch: whatever the graph.
+        node: a node of an epoch.
+        edge: an edge of an epoch.
+        packed: a number that crosses: taken out, added back.
+        coded: a number that crosses in each codec's form, besides.
+        source: where this is from.
+    """
+
+    epoch: float
+    node: float
+    edge: float
+    packed: float
+    coded: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
+
+    def seconds(self, nodes: float, edges: float) -> float:
+        """An epoch on a part, but for what crosses."""
+        return self.epoch + self.node * nodes + self.edge * edges
+
+    def crossing(self, numbers: float, codec_name: str) -> float:
+        """What an epoch's crossing numbers cost its rank."""
+        return numbers * (self.packed + self.coded.get(codec_name, 0.0))
+
+
+def stated(job: Job, flops: float) -> Pace:
+    """From operations a second: a bound from below, for aggregation is bound by memory."""
+    a_node, an_edge = job.flops
+    return Pace(0.0, a_node / flops, an_edge / flops, 0.0, source=f"{flops / 1e12:.4g} TFLOPS, as stated")
+
+
+def measured(job: Job, graph: Graph, x: Tensor | SparseRows) -> Pace:
+    """From a few epochs in this process, with as many threads as it has.
+
+    Args:
+        job: what is trained.
+        graph: of the shape that a rank will hold.
+        x: its features ``[n, F]``.
+    """
+    nodes, edges = graph.num_nodes, graph.num_edges
+    few = min(FEW, nodes)
+    alone = _epoch(job, _without_edges(few), _head(x, few))
+    bare = _epoch(job, _without_edges(nodes), x)
+    whole = _epoch(job, graph, x)
+    a_node = max(0.0, bare - alone) / max(1, nodes - few)
+    width = max(1, *job.widths.features)
+    return Pace(
+        max(0.0, alone - few * a_node), a_node, max(0.0, whole - bare) / max(1, edges), _packing(width),
+        {name: _coding(name, width) for name in CODECS if name != "fp32"},
+        f"measured here: {REPEATS} epochs of {nodes:,} nodes and {edges:,} edges, "
+        f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}",
+    )  # fmt: skip
+
+
+def sample(job: Job, nodes: int, edges: int) -> tuple[Graph, Tensor | SparseRows]:
+    """A random graph of that many edges a node, and random features as wide and as dense as the job's.
+
+    It is smaller where the real one would take long.
+    """
+    degree = edges / max(1, nodes)
+    count = max(2, min(nodes, MOST_NODES, int(MOST_NUMBERS / _numbers(job, degree))))
+    generator = torch.Generator().manual_seed(0)
+    pairs = torch.randint(count, (2, round(count * degree)), generator=generator)
+    graph = Graph.from_edge_index(pairs, num_nodes=count)
+    return graph, _random_features(count, job, generator)
+
+
+def fits(job: Job, graph: Graph) -> bool:
+    """Whether a graph is small enough to be measured on as it is."""
+    nodes, degree = graph.num_nodes, graph.num_edges / max(1, graph.num_nodes)
+    return 0 < nodes <= MOST_NODES and nodes * _numbers(job, degree) <= MOST_NUMBERS
+
+
+def _numbers(job: Job, degree: float) -> float:
+    """How many a node of this degree takes part with: its features, and rows over its edges."""
+    share = 1.0 if job.density is None else job.density
+    return max(1.0, job.num_features * share + degree * max(1, *job.widths.features))
+
+
+def _random_features(count: int, job: Job, generator: torch.Generator) -> Tensor | SparseRows:
+    if job.density is None:
+        return torch.randn(count, job.num_features, generator=generator)
+    each = max(1, round(job.density * job.num_features))
+    columns = torch.randint(job.num_features, (count, each), generator=generator).to(torch.int32)
+    indptr = torch.arange(count + 1) * each
+    return SparseRows.from_csr(CSR(indptr, columns.flatten(), job.num_features))
+
+
+def _without_edges(nodes: int) -> Graph:
+    return Graph.from_edge_index(torch.empty(2, 0, dtype=torch.int64), num_nodes=nodes, is_symmetric=True)
+
+
+def _head(x: Tensor | SparseRows, count: int) -> Tensor | SparseRows:
+    return x[:count] if isinstance(x, Tensor) else x.take_rows(torch.arange(count))
+
+
+def _epoch(job: Job, graph: Graph, x: Tensor | SparseRows) -> float:
+    """The median time of an epoch, the first one left out."""
+    # The job's own model stays as it is: this one learns.
+    model = draw(
+        Job(job.config, job.num_features, job.num_outputs, job.density, job.edge_kinds).model, seed=0
+    )
+    model.train()
+    optimizer = make_optimizer(model, job.config)
+    block = LocalBlock.from_graph(graph)
+    block.input_kinds = torch.zeros(graph.num_nodes, dtype=torch.int32)
+    blocks = (block,) * model.num_blocks
+    inputs: Inputs = model.precompute(blocks, x) if job.precomputed and isinstance(x, Tensor) else x
+    y = torch.arange(graph.num_nodes) % job.num_outputs
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(blocks, inputs), y).backward()
+        optimizer.step()
+
+    found = []
+    for number in range(REPEATS + 1):
+        set_dropout_epoch(model, seed=0, epoch=number)
+        found.append(_timed(step))
+    return statistics.median(found[1:])
+
+
+def _packing(width: int) -> float:
+    """Seconds a number for taking rows out and adding rows back, half of either."""
+    rows = torch.randperm(2 * _ROWS, generator=torch.Generator().manual_seed(0))[:_ROWS]
+    selection, x = RowSelection(rows, 2 * _ROWS), torch.randn(2 * _ROWS, width)
+    taken = selection.take(x)
+    both = _best(lambda: selection.add_back(selection.take(x), x))
+    return both / (2 * taken.numel())
+
+
+def _coding(name: str, width: int) -> float:
+    rows, form = torch.randn(_ROWS, width), codec(name)
+    ids = torch.arange(_ROWS)
+    key = DropoutKey(0, 0, 0)
+    both = _best(lambda: form.decode(form.encode(rows, key, ids), width, rows.dtype))
+    return both / rows.numel()
+
+
+def _best(run: Callable[[], object]) -> float:
+    return min(_timed(run) for _ in range(REPEATS))
+
+
+def _timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
