@@ -309,7 +309,7 @@ def test_training_takes_what_is_recommended(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--method", "bns"], "but rate = 0.1 was asked for: drop one of the two"),
+        (["--method", "bns"], "but method = bns was asked for: drop one of the two"),
         (["--recompute"], "recompute = True was asked for"),
         (["--memory", "1kB"], "is too little for any method"),
         (["--memory", "much"], "--memory much: cannot be read"),

@@ -6,11 +6,22 @@ from typing import Any
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
-from gcnsys.plan import Network, Pace, Plan, Subject, measured, methods, plan, stated, subject, units
+from gcnsys.plan import (
+    Network,
+    Pace,
+    Plan,
+    Subject,
+    base_bytes,
+    measured,
+    methods,
+    plan,
+    stated,
+    subject,
+    units,
+)
 from gcnsys.plan.units import amount
 from gcnsys.train import RunConfig
 from gcnsys.train.run import prepare_process
-from gcnsys.train.summary import peak_rss_bytes
 
 EXAMPLES = """examples:
   gcnsys plan partitions/mine --model sage --hidden 256 --memory 11GiB --bandwidth 10Gbit
@@ -102,7 +113,7 @@ def _plan(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     if options.halo_ratio is not None and not options.halo_ratio >= 0:
         raise InputError(f"--halo-ratio must be at least 0, got {options.halo_ratio:g}")
     config = RunConfig.checked({"data": options.spec, **chosen(options), "parts": None})
-    base = peak_rss_bytes()  # before anything is read
+    base = base_bytes()  # before anything is read
     with output.working():
         prepare_process(config)
         found = subject(config, options.parts, options.halo_ratio)

@@ -18,7 +18,7 @@ from gcnsys.cli.output import Output
 from gcnsys.cli.plan import add_resources, resources
 from gcnsys.errors import InputError, PeerError
 from gcnsys.partition import Partitioning
-from gcnsys.plan import measured, methods, of_partitioning, plan
+from gcnsys.plan import base_bytes, measured, methods, of_partitioning, plan
 from gcnsys.runtime import Placement, joined
 from gcnsys.runtime.launch import LAUNCHER, launch
 from gcnsys.runtime.process import launched_by_torchrun
@@ -31,7 +31,7 @@ from gcnsys.train.resume import configured as resumed
 from gcnsys.train.run import Watch, prepare_process, run_part
 from gcnsys.train.source import find_partitioning, shared_partitioning
 from gcnsys.train.stopping import SIGNALS, StoppedError, requests
-from gcnsys.train.summary import peak_rss_bytes, score_name
+from gcnsys.train.summary import score_name
 
 GROUPS = {
     "model": (
@@ -154,9 +154,10 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     config = configured(options)
     Placement.choose(config.device, 0, config.parts or 1)  # refuses a device that is not there
     with output.working():
+        base = base_bytes() if getattr(options, "auto", False) else 0  # before anything is read
         partitioning = find_partitioning(config)
         if getattr(options, "auto", False):
-            config = _planned(config, partitioning, options, output)
+            config = _planned(config, partitioning, options, output, base=base)
     folder = _folder(options, partitioning, config)
     RunFolder.check(folder, overwrite=_may_overwrite(options, folder))
     if partitioning.num_parts == 1 and not options.max_restarts:
@@ -177,11 +178,11 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
 
 
 def _planned(
-    config: RunConfig, partitioning: Partitioning, options: argparse.Namespace, output: Output
+    config: RunConfig, partitioning: Partitioning, options: argparse.Namespace, output: Output, *, base: int
 ) -> RunConfig:
     """The configuration with the method that is recommended for it."""
     memory, network = resources(options)
-    base, threads = peak_rss_bytes(), config.threads
+    threads = config.threads
     if threads is None and "OMP_NUM_THREADS" not in os.environ:  # as many as each rank will have
         threads = max(1, len(os.sched_getaffinity(0)) // partitioning.num_parts)
     prepare_process(config.model_copy(update={"threads": threads}))
@@ -206,7 +207,7 @@ def _check_auto(options: argparse.Namespace, config: RunConfig) -> None:
     if options.resume is not None:
         raise InputError("--auto chooses a method for a new run, not for --resume: drop one of the two")
     plain = RunConfig.checked({"data": config.data})
-    for name in (*EXCHANGE, "method", "sampler", "recompute", "dtype", "precision", "task"):
+    for name in ("method", *EXCHANGE, "sampler", "recompute", "dtype", "precision", "task"):
         if getattr(config, name) != getattr(plain, name):
             raise InputError(
                 f"--auto chooses how rows cross for plain runs in float32, but {name} = "

@@ -26,7 +26,7 @@ def expected(manifest: Manifest, widths: Widths) -> list[dict[str, Any]]:
     """Bytes a rank sends in an exact training epoch, and about how much memory its arrays take.
 
     Traffic is exact where nothing is pruned, else a bound; for memory see :func:`memory_bytes`, which leaves
-    out the interpreter and its libraries (about 300 MB).
+    out the interpreter and its libraries (about 370 MB).
     """
     plain = Wire()
     return [

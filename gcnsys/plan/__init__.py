@@ -6,6 +6,7 @@ alone.
 """
 
 from gcnsys.plan import units
+from gcnsys.plan.base import base_bytes
 from gcnsys.plan.choice import Recommendation, recommend
 from gcnsys.plan.cuts import Counts, Cut
 from gcnsys.plan.job import Job
@@ -18,5 +19,6 @@ from gcnsys.plan.subject import Subject, of_partitioning, subject
 
 __all__ = [
     "Counts", "Cut", "Job", "Method", "Network", "Pace", "Plan", "Prediction", "Recommendation", "Subject",
-    "measured", "methods", "of_partitioning", "plan", "predict", "recommend", "stated", "subject", "units",
+    "base_bytes", "measured", "methods", "of_partitioning", "plan", "predict", "recommend", "stated", "subject",
+    "units",
 ]  # fmt: skip
