@@ -84,7 +84,7 @@ def sent(partitioning, config):
     def body(comm):
         trainer = make_trainer(partitioning, config, comm, Placement(torch.device("cpu"), "gloo"))
         epoch = list(trainer.epochs(3))[-1]
-        return epoch.halo_bytes, epoch.reduce_bytes
+        return epoch.halo_bytes, epoch.reduce_bytes, epoch.buffer_bytes
 
     return [list(column) for column in zip(*run_ranks(partitioning.num_parts, body), strict=True)]
 
@@ -97,7 +97,7 @@ def planned(partitioning, config, method):
 def agrees(partitioning, settings, method):
     values = {"data": str(partitioning.folder), "device": "cpu", **settings}
     found = planned(partitioning, RunConfig.checked(values), method)
-    rows, reductions = sent(partitioning, RunConfig.checked(values | method.settings))
+    rows, reductions, _ = sent(partitioning, RunConfig.checked(values | method.settings))
     assert list(found.halo_bytes) == rows
     assert list(found.reduce_bytes) == reductions
     return rows
@@ -118,6 +118,20 @@ def test_bytes_of_every_model_are_exact(cut, name):
 def test_bytes_on_every_cut_are_exact_pruned_or_not(cut, name, parts):
     rows = agrees(cut(name, parts), MODELS["gcn"], Method("", {"method": "bns", "rate": 0.4}, 0, ""))
     assert (sum(rows) > 0) == (parts > 1)
+
+
+def test_buffers_of_exchanges_hold_what_leaves_and_what_arrives(cut):
+    partitioning = cut("digits", 3)
+    config = RunConfig.checked({"data": str(partitioning.folder), "device": "cpu", **MODELS["sage"]})
+    job = Job.on(partitioning.manifest, config)
+    for method in methods((0.3,)):
+        if method.choices.codec == "fp32" and method.choices.smoothing == "off":
+            running = RunConfig.checked(
+                config.model_dump(include={*MODELS["sage"], "data"}) | method.settings
+            )
+            buffers = sent(partitioning, running)[2]
+            each = Cut.of(partitioning, job).loads
+            assert buffers == [sum(map(sum, lanes(load, job.widths, method.wire))) for load in each]
 
 
 def test_pruned_layers_send_and_compute_less(cut):
@@ -184,7 +198,7 @@ def test_memory_counts_what_each_choice_keeps():
     assert of(Wire()) == arrays + 2 * 70 * 16 * 4
     assert of(Wire(), weights=50) == of(Wire()) + 50 * 6 * 4
     crossing = 70 * 4 * (16 + 8 + 8)
-    assert of(Wire(ahead=1)) == of(Wire()) + 2 * crossing
+    assert of(Wire(ahead=1)) == of(Wire()) + crossing
     assert of(Wire(ahead=1, averages=(True, False))) == of(Wire(ahead=1)) + 30 * 24 * 4
     assert of(Wire(ahead=1, averages=(False, True))) == of(Wire(ahead=1)) + 40 * 8 * 4
     # Evaluation sends all rows whatever training draws.

@@ -208,8 +208,8 @@ def _buffers(load: Load, widths: Widths, wire: Wire, itemsize: int) -> int:
     passing = 2 * (out + back) * widest * itemsize + wire.encodes * max(crossing, default=0)
     # Whatever training does, evaluation sends all rows as they are.
     passing = max(passing, (load.boundary + load.halo) * max(widths.features) * itemsize)
-    # Rows under way stay there while the next ones leave.
-    total = passing + (wire.ahead + 1) * sum(crossing) * (wire.ahead > 0)
+    # Rows under way stay there, with what they were sent from.
+    total = passing + wire.ahead * sum(crossing)
     for averaged, rows, of in zip(
         wire.averages, (load.halo, load.boundary), (widths.features, widths.gradients), strict=True
     ):

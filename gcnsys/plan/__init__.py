@@ -19,6 +19,6 @@ from gcnsys.plan.subject import Subject, of_partitioning, subject
 
 __all__ = [
     "Counts", "Cut", "Job", "Method", "Network", "Pace", "Plan", "Prediction", "Recommendation", "Subject",
-    "base_bytes", "measured", "methods", "of_partitioning", "plan", "predict", "recommend", "stated", "subject",
-    "units",
+    "base_bytes", "measured", "methods", "of_partitioning", "plan", "predict", "recommend", "stated",
+    "subject", "units",
 ]  # fmt: skip
