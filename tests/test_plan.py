@@ -194,8 +194,9 @@ def test_memory_counts_what_each_choice_keeps():
     load = Load(100, 30, 40, 500, 90, 10_000, (hop,))
     widths = Widths((16, 8), (0, 8), 20.0, 72)
     of = partial(memory_bytes, load, widths)
-    arrays = 10_000 + 90 * 4 + 100 * (20 + 72) * 4
+    arrays = 10_000 + 90 * 4 + 100 * (20 + 2.5 * 72) * 4
     assert of(Wire()) == arrays + 2 * 70 * 16 * 4
+    assert memory_bytes(replace(load, flipped=500), widths, Wire()) == of(Wire()) + 4 * 500
     assert of(Wire(), weights=50) == of(Wire()) + 50 * 6 * 4
     crossing = 70 * 4 * (16 + 8 + 8)
     assert of(Wire(ahead=1)) == of(Wire()) + crossing

@@ -25,7 +25,7 @@ PIPELINES = {
     "Reddit, 2 GPUs": (0.17, 0.34, 0.01, 0.0),
     "Reddit, 4 GPUs": (0.07, 0.40, 0.01, 0.10),
 }
-"""PipeGCN's breakdowns: computing, communication and reduction of vanilla, communication of pipegcn; seconds."""
+"""PipeGCN's breakdowns, s: computing, communication, reduction of vanilla; communication of pipegcn."""
 
 TAIL = 8.0
 """The largest halo over inner nodes among 192 parts of papers100M, as BNS-GCN is reported to state it."""
@@ -79,7 +79,8 @@ def main() -> None:
     made = plan(found, pace, network, methods((0.1, 0.01)), base=BASE)
     rows = [row(each) for each in made.predictions]
     result = {
-        "settings": SETTINGS, "bandwidth": options.bandwidth, "latency": options.latency, "compute": pace.source,
+        "settings": SETTINGS, "bandwidth": options.bandwidth, "latency": options.latency,
+        "compute": pace.source,
         "published": compared(found, pace, network), "predictions": rows,
         "halo_ratio": {
             cut.num_parts: sum(load.halo for load in cut.loads) / sum(load.inner for load in cut.loads)

@@ -82,8 +82,8 @@ def measured(job: Job, graph: Graph, x: Tensor | SparseRows) -> Pace:
     nodes, edges = graph.num_nodes, graph.num_edges
     few = min(FEW, nodes)
     steps = (
-        _step(job, _without_edges(few), _head(x, few)), _step(job, _without_edges(nodes), x),
-        _step(job, graph, x),
+        step_on(job, _without_edges(few), _head(x, few)), step_on(job, _without_edges(nodes), x),
+        step_on(job, graph, x),
     )  # fmt: skip
     # In turns, so that what else the machine does is the same for all three.
     times = [[_timed(step) for step in steps] for _ in range(REPEATS + 1)][1:]
@@ -140,7 +140,7 @@ def _head(x: Tensor | SparseRows, count: int) -> Tensor | SparseRows:
     return x[:count] if isinstance(x, Tensor) else x.take_rows(torch.arange(count))
 
 
-def _step(job: Job, graph: Graph, x: Tensor | SparseRows) -> Callable[[], None]:
+def step_on(job: Job, graph: Graph, x: Tensor | SparseRows) -> Callable[[], None]:
     """What makes one step of training on all of a graph."""
     # The job's own model stays as it is: this one learns.
     model = draw(replace(job).model, seed=0)
