@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +77,8 @@ def planned(graph: str, model: str, parts: int, network: Sequence[str], folder: 
     return {each["method"]: each for each in found["predictions"] if each["method"] in METHODS}
 
 
-def measured(graph: str, model: str, epochs: int, folder: Path) -> list[dict[str, Any]]:
-    """All runs of a model on a graph, beside their plans."""
-    runs = []
+def measured(graph: str, model: str, epochs: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """The runs of a model on a graph, beside their plans, one after the other."""
     for parts in (1, 2):
         bandwidth, latency = link()
         network = ["--bandwidth", f"{bandwidth / 1e6:.0f}MB", "--latency", f"{latency * 1e6:.0f}us"]
@@ -92,9 +91,7 @@ def measured(graph: str, model: str, epochs: int, folder: Path) -> list[dict[str
                 "--epochs", epochs, "--out", out,
             )  # fmt: skip
             about = {"graph": graph, "model": model, "method": name, "parts": parts, "network": network}
-            runs.append(about | {"planned": taken(predicted), "measured": taken(seen)})
-            print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
-    return runs
+            yield about | {"planned": taken(predicted), "measured": taken(seen)}
 
 
 def again(runs: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
@@ -177,10 +174,12 @@ def main() -> None:
             return
         for graph in options.graphs:
             for model in options.models.split(","):
-                runs = measured(graph, model, options.epochs, Path(folder) / model)
                 out = None if options.out is None else options.out / f"{graph}-{model}.json"
-                report({"epochs": options.epochs, "runs": runs}, out, show=False)
-                print(table(runs))
+                runs = []
+                for run in measured(graph, model, options.epochs, Path(folder) / model):
+                    runs.append(run)
+                    report({"epochs": options.epochs, "runs": runs}, out, show=False)
+                print(table(runs), flush=True)
 
 
 def on_record() -> list[Path]:

@@ -11,6 +11,6 @@ def base_bytes() -> int:
 
     It is this process that is asked, which has loaded what a rank loads: to be called before data are read.
     """
-    job = Job(RunConfig(data="a few nodes"), FEW, 2, density=0.5)
+    job = Job(RunConfig.checked({"data": "a few nodes"}), FEW, 2, density=0.5)
     step_on(job, *sample(job, FEW, FEW))()
     return peak_rss_bytes()
