@@ -332,9 +332,9 @@ from gcnsys.nn import ModelSettings, build_model
 
 give_back_large_memory()
 layers = int(sys.argv[1])
-graph = Graph.from_edge_index(torch.randint(8000, (2, 60_000)), num_nodes=8000)
+graph = Graph.from_edge_index(torch.randint(20_000, (2, 60_000)), num_nodes=20_000)
 model = build_model(ModelSettings("resgcn", layers, 128, recompute=True), 8, 3, seed=0).train()
-blocks, x = [LocalBlock.from_graph(graph)] * layers, torch.randn(8000, 8)
+blocks, x = [LocalBlock.from_graph(graph)] * layers, torch.randn(20_000, 8)
 for _ in range(2):
     model(blocks, x).sum().backward()
 with torch.no_grad():
@@ -351,4 +351,4 @@ def test_the_peak_of_a_process_grows_by_little_more_than_what_is_kept():
     for layers in (4, 20):
         command = [sys.executable, "-c", PEAK, str(layers)]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024)
-    assert (peaks[1] - peaks[0]) / 16 / (8000 * 128 * 4) < 1.6
+    assert (peaks[1] - peaks[0]) / 16 / (20_000 * 128 * 4) < 1.6

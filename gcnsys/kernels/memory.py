@@ -6,7 +6,9 @@ import sys
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Of glibc's ``mallopt``."""
 
-_LARGE = 1 << 20
+_LARGE = 8 << 20
+"""Bytes. Below, clearing fresh pages costs more time than gaps cost memory: 28 layers on 18,000 nodes of 64
+features took 3.4 times as long."""
 
 
 def keep_freed_memory() -> None:
