@@ -11,6 +11,7 @@ from gcnsys.accel.sweep import Sweep
 from gcnsys.cli.output import Output
 from gcnsys.cli.workload import KINDS, work_of
 from gcnsys.errors import InputError
+from gcnsys.plan.units import amount
 
 EXAMPLES = """examples:
   gcnsys estimate counts:cora
@@ -105,7 +106,7 @@ def _shown(work: Work, estimates: list[Estimate], base: Estimate, output: Output
     structure = work.structure
     output.say(
         f"{work.name}: {structure.num_nodes:,} nodes, {structure.entries:,} entries of the matrix, "
-        f"{_amount(work.macs())} multiply-accumulates as A(XW)"
+        f"{amount(work.macs(), '')} multiply-accumulates as A(XW)"
     )
     output.table(
         (
@@ -114,10 +115,10 @@ def _shown(work: Work, estimates: list[Estimate], base: Estimate, output: Output
         ),
         [
             (
-                each.accelerator, _time(each.seconds), f"x {each.factor:g}",
+                each.accelerator, amount(each.seconds, "s"), f"x {each.factor:g}",
                 f"{each.speedup_over(base):,.3g}",
-                f"{each.utilisation:.0%}", f"{_amount(each.bytes)}B",
-                "not known" if each.energy is None else f"{_amount(each.energy)}J", each.bound,
+                f"{each.utilisation:.0%}", amount(each.bytes, "B"),
+                "not known" if each.energy is None else amount(each.energy, "J"), each.bound,
             )
             for each in estimates
         ],
@@ -138,7 +139,7 @@ def _swept(
     output.table(
         (sweep.field, *lines),
         [
-            (f"{value:g}", *(_time(line[number][1].seconds) for line in lines.values()))
+            (f"{value:g}", *(amount(line[number][1].seconds, "s") for line in lines.values()))
             for number, value in enumerate(sweep.values)
         ],
     )  # fmt: skip
@@ -157,23 +158,3 @@ def _swept(
 def _drawn(path: Path, output: Output) -> str:
     output.say(f"drew {path}")
     return str(path)
-
-
-def _time(seconds: float) -> str:
-    return f"{_amount(seconds)}s"
-
-
-def _amount(value: float) -> str:
-    """Three digits and a prefix."""
-    for size, prefix in (
-        (1e12, "T"),
-        (1e9, "G"),
-        (1e6, "M"),
-        (1e3, "k"),
-        (1.0, ""),
-        (1e-3, "m"),
-        (1e-6, "µ"),
-    ):
-        if value >= size:
-            return f"{value / size:.3g} {prefix}"
-    return "0 " if not value else f"{value / 1e-9:.3g} n"
