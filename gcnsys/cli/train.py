@@ -7,18 +7,19 @@ import os
 import signal
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from gcnsys.cli import auto
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
-from gcnsys.cli.plan import add_resources, resources
+from gcnsys.cli.plan import resources
+from gcnsys.cli.told import finished, watched
 from gcnsys.errors import InputError, PeerError
+from gcnsys.kernels.memory import environment_for_layers_again
 from gcnsys.partition import Partitioning
-from gcnsys.plan import base_bytes, measured, methods, of_partitioning, plan
+from gcnsys.plan import base_bytes
 from gcnsys.runtime import Placement, joined
 from gcnsys.runtime.launch import LAUNCHER, launch
 from gcnsys.runtime.process import launched_by_torchrun
@@ -26,12 +27,10 @@ from gcnsys.train import RunConfig
 from gcnsys.train.attempt import Attempt
 from gcnsys.train.checkpoint import Checkpoint, Checkpoints, run_folder
 from gcnsys.train.folder import CONFIG, SUMMARY, RunFolder, default_folder
-from gcnsys.train.method import EXCHANGE
 from gcnsys.train.resume import configured as resumed
-from gcnsys.train.run import Watch, prepare_process, run_part
+from gcnsys.train.run import prepare_process, run_part
 from gcnsys.train.source import find_partitioning, shared_partitioning
 from gcnsys.train.stopping import SIGNALS, StoppedError, requests
-from gcnsys.train.summary import score_name
 
 GROUPS = {
     "model": (
@@ -75,11 +74,7 @@ def add(subparsers: Any) -> None:
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add_options(parser, GROUPS)
-    automatic = parser.add_argument_group("method by plan")
-    automatic.add_argument(
-        "--auto", action="store_true", help="take the method that gcnsys plan recommends for this cut"
-    )
-    add_resources(automatic)
+    auto.add_options(parser)
 
 
 def add_options(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[str]]) -> None:
@@ -143,7 +138,7 @@ def _parsed(text: str) -> Any:
 
 def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
     if getattr(options, "auto", False):
-        _check_auto(options, configured(options))
+        auto.refuse_what_no_plan_knows(options, configured(options))
         resources(options)
     if launched_by_torchrun():
         if options.max_restarts:
@@ -157,10 +152,11 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
         base = base_bytes() if getattr(options, "auto", False) else 0  # before anything is read
         partitioning = find_partitioning(config)
         if getattr(options, "auto", False):
-            config = _planned(config, partitioning, options, output, base=base)
+            config = auto.planned(config, partitioning, options, output, base=base)
     folder = _folder(options, partitioning, config)
     RunFolder.check(folder, overwrite=_may_overwrite(options, folder))
-    if partitioning.num_parts == 1 and not options.max_restarts:
+    environment = environment_for_layers_again() if config.recompute else {}
+    if partitioning.num_parts == 1 and not options.max_restarts and not environment:
         return _alone(partitioning, config, folder, options, output)
     # Every rank reads the same resolved file; the partitioning is there already.
     ready = config.model_copy(update={"data": str(partitioning.folder), "parts": None})
@@ -171,48 +167,12 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
         arguments += ["--resume", str(options.resume)] if options.resume is not None else []
         arguments += ["--json"] if options.json else []
         arguments += ["--overwrite"] if options.overwrite else []
-        options.exit_code = launch(partitioning.num_parts, arguments, max_restarts=options.max_restarts)
+        options.exit_code = launch(
+            partitioning.num_parts, arguments, max_restarts=options.max_restarts, environment=environment
+        )
     if config.checkpoint_every or config.checkpoint_minutes:
         _tell_if_killed(options.exit_code - 128, folder, output)
     return None
-
-
-def _planned(
-    config: RunConfig, partitioning: Partitioning, options: argparse.Namespace, output: Output, *, base: int
-) -> RunConfig:
-    """The configuration with the method that is recommended for it."""
-    memory, network = resources(options)
-    threads = config.threads
-    if threads is None and "OMP_NUM_THREADS" not in os.environ:  # as many as each rank will have
-        threads = max(1, len(os.sched_getaffinity(0)) // partitioning.num_parts)
-    prepare_process(config.model_copy(update={"threads": threads}))
-    found = of_partitioning(partitioning, config)
-    made = plan(found, measured(found.job, *found.shape()), network, methods(), base=base, memory=memory)
-    taken = made.recommendation.taken
-    output.note(f"taking {taken.method.name}: {made.recommendation.because}")
-    kept = {key: value for key, value in config.model_dump(exclude_none=True).items() if key not in EXCHANGE}
-    return RunConfig.checked(kept | taken.method.settings)
-
-
-def _check_auto(options: argparse.Namespace, config: RunConfig) -> None:
-    """Refuse what a plan does not know, before anything is cut.
-
-    Raises:
-        InputError: it was asked for.
-    """
-    if launched_by_torchrun():
-        raise InputError(
-            "--auto plans before ranks start: ask gcnsys plan, and give its settings to all of them"
-        )
-    if options.resume is not None:
-        raise InputError("--auto chooses a method for a new run, not for --resume: drop one of the two")
-    plain = RunConfig.checked({"data": config.data})
-    for name in ("method", *EXCHANGE, "sampler", "recompute", "dtype", "precision", "task"):
-        if getattr(config, name) != getattr(plain, name):
-            raise InputError(
-                f"--auto chooses how rows cross for plain runs in float32, but {name} = "
-                f"{getattr(config, name)} was asked for: drop one of the two"
-            )
 
 
 def _tell_if_killed(number: int, folder: Path, output: Output) -> None:
@@ -245,7 +205,7 @@ def _alone(
             summary = run_part(
                 partitioning, config, comm, placement, folder, watch, request=request, resume=options.resume
             )
-    return _finished(summary, path, output)
+    return finished(summary, path, output)
 
 
 def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
@@ -280,7 +240,7 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
                 # Our own launcher knows best who was killed: it says so, and ends the others by this signal.
                 error.said = error.said or (LAUNCHER in os.environ and request.signal == signal.SIGTERM)
                 raise
-    return _finished(summary, folder.path, output) if folder is not None else None
+    return finished(summary, folder.path, output) if folder is not None else None
 
 
 def _place(options: argparse.Namespace) -> RunConfig:
@@ -297,79 +257,10 @@ def _recorded(run: Path) -> RunConfig:
 
 
 def _told_again(run: Path, output: Output) -> dict[str, Any]:
-    return _finished(json.loads((run / SUMMARY).read_text()), run, output)
+    return finished(json.loads((run / SUMMARY).read_text()), run, output)
 
 
 def _may_overwrite(options: argparse.Namespace, path: Path) -> bool:
     """Whether a run's folder may hold a run: the one that is gone on with, or one that was given up."""
     own = options.resume is not None and path.resolve() == run_folder(options.resume).resolve()
     return bool(options.overwrite) or own
-
-
-def _finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str, Any]:
-    said = score_name(summary)
-    seconds = {
-        name: summary[f"{name}_seconds_median"] * 1e3 for name in ("epoch", "compute", "comm", "reduce")
-    }
-    output.say(
-        f"test {said} {summary['test_acc_at_best_val']:.4f} at the best validation {said} "
-        f"{summary['best_val_acc']:.4f} (epoch {summary['best_epoch']}); last epoch: "
-        f"{summary['test_acc']:.4f}"
-    )
-    if summary.get("links"):
-        output.say(
-            f"of wrong answers to a held-out link, that share scores less; its mean reciprocal rank is "
-            f"{summary['test_mrr_at_best_val']:.4f}, and it is among the first 10 of "
-            f"{summary['test_hits10_at_best_val']:.1%}"
-        )
-    output.say(
-        f"median epoch {seconds['epoch']:.1f} ms: compute {seconds['compute']:.1f}, communication "
-        f"{seconds['comm']:.1f}, reduce {seconds['reduce']:.1f}; {summary['epochs']} epochs on "
-        f"{summary['parts']} part(s) in {summary['seconds_total']:.1f} s; results in {folder}"
-    )
-    if summary["hidden_comm_seconds_median"] > 0 and summary["schedule"] != "sync":
-        output.say(
-            f"of {summary['transfer_seconds'] * 1e3:.1f} ms that an epoch's rows take to cross, "
-            f"{summary['hidden_comm_seconds_median'] * 1e3:.1f} were hidden beside other work"
-        )
-    if summary.get("sampler"):
-        counts = {name: sum(counted) for name, counted in summary["sampled_per_epoch"].items()}
-        times = counts["rows"] / max(1, summary["rows_per_layer"]["training"])
-        number = summary["sampled_per_epoch"]["batches"][0]
-        output.say(
-            f"an epoch drew {number:.0f} batch{'' if number == 1 else 'es'}: {counts['rows']:,.0f} rows were "
-            f"gathered, {times:.1f} times those of the graph, for {counts['edges']:,.0f} edges"
-        )
-    computed, total = summary["rows_computed_per_layer"], summary["rows_per_layer"]
-    for name in computed:
-        if min(computed[name]) < total[name]:
-            rows = ", ".join(f"{count:,}" for count in computed[name])
-            output.say(f"{name} computes {rows} of {total[name]:,} rows, layer by layer")
-    return {**summary, "folder": str(folder)}
-
-
-@contextlib.contextmanager
-def watched(config: RunConfig, output: Output) -> Iterator[Watch]:
-    """Live progress on a terminal, about ten lines elsewhere."""
-    every = max(1, config.epochs // 10)
-    if not output.err.is_terminal:
-
-        def line(record: dict[str, Any]) -> None:
-            if (record["epoch"] + 1) % every == 0:
-                output.note(f"epoch {record['epoch'] + 1}/{config.epochs}  {_figures(record)}")
-
-        yield line
-        return
-    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(20), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn(), console=output.err) as progress:
-        bar = progress.add_task("", total=config.epochs)
-        yield lambda record: progress.update(bar, advance=1, description=_figures(record))
-
-
-def _figures(record: dict[str, Any]) -> str:
-    seconds = max(record["seconds"], 1e-12)
-    shares = "/".join(f"{record[f'{name}_seconds'] / seconds:.0%}" for name in ("compute", "comm", "reduce"))
-    accuracies = " ".join(
-        f"{name} {record[f'{name}_acc']:.4f}" for name in ("train", "val", "test") if f"{name}_acc" in record
-    )
-    return f"loss {record['loss']:.4f}  {accuracies}  {seconds * 1e3:.1f} ms (compute/comm/reduce {shares})"
