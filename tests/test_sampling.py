@@ -14,8 +14,8 @@ from gcnsys.graph import CSR, Graph
 from gcnsys.kernels import LocalBlock
 from gcnsys.kernels import neighbours as kernels
 from gcnsys.kernels.backend import core
-from gcnsys.kernels.dropout import DropoutKey
-from gcnsys.kernels.neighbours import EdgeWeights, Neighbours, renumbered
+from gcnsys.kernels.dropout import DropoutKey, row_words
+from gcnsys.kernels.neighbours import EdgeWeights, Neighbours, most_named, renumbered
 from gcnsys.sampling import (
     LaborSampler,
     Moment,
@@ -152,6 +152,48 @@ def test_a_step_leads_to_the_neighbour_that_its_number_names(nodes, edges):
         assert side.step(there, unit).tolist() == expected
     with pytest.raises((ValueError, RuntimeError, IndexError)):
         sides(csr)[0].step(there + 1, unit)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 3, 50])
+@pytest.mark.parametrize(
+    ("rows", "pairs", "step"), [(7, 300, 1), (40, 2000, 2**33 + 1), (3, 0, 1), (0, 0, 1)]
+)
+def test_those_that_are_named_most_are_kept(count, rows, pairs, step, monkeypatch):
+    generator = torch.Generator().manual_seed(pairs)
+    row = torch.randint(max(1, rows), (pairs,), generator=generator)
+    ids = torch.randint(12, (pairs,), generator=generator) * step
+    own, key = torch.arange(rows) * step, DropoutKey(1, 2, 3)
+    words = row_words(key, own)
+    found = []
+    for module in (core(), None):
+        monkeypatch.setattr(kernels, "core", lambda module=module: module)
+        found.append(most_named(row, ids, own, count, words))
+    for mine, theirs in zip(*found, strict=True):
+        assert torch.equal(mine, theirs)
+    indptr, named, times = (each.tolist() for each in found[0])
+    for place in range(rows):
+        counted = Counter(ids[row == place].tolist())
+        del counted[own[place].item()]
+        here = slice(indptr[place], indptr[place + 1])
+        assert named[here] == sorted(named[here])
+        assert [counted[name] for name in named[here]] == times[here]
+        wanted = len(counted) if count == -1 else min(count, len(counted))
+        assert sorted(times[here]) == sorted(counted.values())[len(counted) - wanted :]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_chance_decides_among_those_named_equally_often(native, monkeypatch):
+    if native and core() is None:
+        pytest.skip("the native core was not built, or is switched off")
+    if not native:
+        monkeypatch.setattr(kernels, "core", lambda: None)
+    rows, own = torch.arange(3000).repeat_interleave(6), torch.arange(10, 3010)
+    ids = torch.tensor([0, 1, 2, 3, 4, 4]).repeat(3000)
+    indptr, named, _ = most_named(rows, ids, own, 2, row_words(DropoutKey(0, 0, 0), own))
+    assert indptr.diff().eq(2).all()
+    counts = named.bincount().tolist()
+    assert counts[4] == 3000
+    assert all(abs(count - 750) < 5 * (750 * 0.75) ** 0.5 for count in counts[:4])
 
 
 @pytest.mark.parametrize("universe", [60, 10**6])

@@ -293,6 +293,47 @@ def renumbered(nodes: Tensor, columns: Tensor, universe: int) -> tuple[Tensor, T
     return ids[order], number[place[nodes.numel() :]].to(torch.int32)
 
 
+def most_named(
+    rows: Tensor, ids: Tensor, own: Tensor, count: int, words: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each row the ids that are named most often, and how often; its own does not count.
+
+    Args:
+        rows: ``[v]`` int64, in ``[0, n)``.
+        ids: ``[v]`` int64, what is named for each of them, any number of times.
+        own: ``[n]`` int64 the id of each row.
+        count: of a row at most; -1: all.
+        words: ``[n]`` int32 each: what chance decides by among ids that are named equally often.
+
+    Returns:
+        ``[n + 1]`` where each row's ids are; ``[m]`` int64 ids, ascending in each row; ``[m]`` float32, how
+        often.
+    """
+    module = core()
+    if module is not None:
+        counts, found = torch.empty_like(own), torch.empty_like(ids)
+        times = torch.empty(ids.numel(), dtype=torch.float32)
+        threads = torch.get_num_threads()
+        total = module.most_named(rows, ids, own, *words, count, counts, found, times, threads)
+        return offsets(counts), found[:total].clone(), times[:total].clone()
+    universe = int(ids.max()) + 1 if ids.numel() else 1
+    keys, often = (rows * universe + ids).unique(return_counts=True)
+    rows = torch.div(keys, universe, rounding_mode="floor")
+    ids = keys - rows * universe
+    other = ids != own[rows]
+    rows, ids, often = rows[other], ids[other], often[other]
+    if count >= 0:
+        most = int(often.max()) if often.numel() else 0
+        order = source_words(words[0][rows], words[1][rows], ids).argsort(stable=True)
+        order = order[(rows * (most + 1) + most - often)[order].argsort(stable=True)]
+        counts = torch.bincount(rows, minlength=own.numel())
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(order.numel()) - (counts.cumsum(0) - counts)[rows[order]]
+        kept = rank < count
+        rows, ids, often = rows[kept], ids[kept], often[kept]
+    return offsets(torch.bincount(rows, minlength=own.numel())), ids, often.to(torch.float32)
+
+
 def thresholds(rate: Tensor) -> Tensor:
     """What words of 32 bits must be below to come up with a probability, ``[n]`` int64."""
     return (rate.double() * 2**32).ceil().long().clamp_(0, 2**32)

@@ -203,7 +203,9 @@ def sampling(core, rng):
     degree = rng.integers(0, rng.choice([60, 60, 1500]), rows)
     index, count, total = rng.choice([np.int32, np.int64]), int(rng.integers(0, 70)), int(degree.sum())
     nodes = rng.permutation(rows)[: int(rng.integers(0, rows + 1))]
-    kind = str(rng.choice(["uniform", "repeated", "weighted", "poisson", "induce", "step", "renumber"]))
+    kind = str(
+        rng.choice(["uniform", "repeated", "weighted", "poisson", "induce", "step", "renumber", "named"])
+    )
     weight = rng.integers(0, 3, total).astype(np.float64)
     first = np.concatenate([[0], degree.cumsum()])
     positive = np.array([(weight[first[r] : first[r + 1]] > 0).sum() for r in range(rows)], dtype=np.int64)
@@ -235,10 +237,21 @@ def sampling(core, rng):
             "nodes": inside.astype(np.int64), "columns": arrays["indices"],
             "local": np.zeros(total, np.int32), "fresh": np.zeros(total, np.int64),
         }  # fmt: skip
+    elif kind == "named":
+        arrays = {
+            "rows": rng.integers(0, rows, total), "ids": rng.integers(0, cols, total) << 31,
+            "own": np.arange(rows),
+            "a": rng.integers(-9, 9, rows).astype(np.int32), "b": rng.integers(-9, 9, rows).astype(np.int32),
+            "counts": np.zeros(rows, np.int64), "columns": np.zeros(total, np.int64),
+            "times": np.zeros(total, np.float32),
+        }  # fmt: skip
 
     def call(a):
         if kind == "renumber":
             core.renumber(a["nodes"], a["columns"], cols, a["local"], a["fresh"])
+            return
+        if kind == "named":
+            core.most_named(*list(a.values())[:5], count, a["counts"], a["columns"], a["times"], threads)
             return
         pattern, edges = core.Pattern(a["indptr"], a["indices"], cols), a.get("edges")
         if kind == "step":
@@ -262,6 +275,12 @@ def sampling(core, rng):
             fresh = dict.fromkeys(before["columns"].tolist())
             names = [*before["nodes"].tolist(), *(name for name in fresh if name not in set(before["nodes"]))]
             assert [names[number] for number in after["local"]] == before["columns"].tolist()
+        elif kind == "named":
+            for row in range(rows):
+                said = before["ids"][before["rows"] == row]
+                most = np.sort(np.unique(said[said != row], return_counts=True)[1])[::-1][:count]
+                number, begin = after["counts"][row], int(after["counts"][:row].sum())
+                assert np.sort(after["times"][begin : begin + number])[::-1].tolist() == most.tolist()
         elif kind == "step":
             place = first[nodes] + (before["unit"] * degree[nodes]).astype(np.int64)
             there = before["indices"][np.minimum(place, total - 1)] if total else -1

@@ -1,11 +1,15 @@
 // Draws among neighbours, and new numbers for the nodes of a sample, for Python.
+#include "hash.hpp"
 #include "pattern.hpp"
 #include "sampling.hpp"
 
 #include <nanobind/stl/array.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace gcnsys {
@@ -257,6 +261,75 @@ std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& amo
     return total;
 }
 
+// Each of v pairs names an id for a row. Of each row the `count` ids that are named most often, ascending, and how
+// often: one after the other at the front of `columns` and `times`, which have room for v. A row's own id does not count;
+// among ids named equally often the smaller hash comes first. Returns how many there are.
+std::int64_t most_named(const Array& rows, const Array& ids, const Array& own, const Array& a, const Array& b,
+                        std::int64_t count, const Array& counts, const Array& columns, const Array& times, int threads) {
+    struct Named {
+        std::int64_t id, times;
+        std::uint32_t word;
+    };
+    const std::int64_t pairs = length(rows), total = length(own);
+    const std::int64_t* row = vector<std::int64_t>(rows, pairs, "rows");
+    const std::int64_t* id = vector<std::int64_t>(ids, pairs, "ids");
+    const std::int64_t* self = vector<std::int64_t>(own, total, "own");
+    const std::int32_t *first_word = vector<std::int32_t>(a, total, "a"), *second_word = vector<std::int32_t>(b, total, "b");
+    std::int64_t *number = vector<std::int64_t>(counts, total, "counts"), *out = vector<std::int64_t>(columns, pairs, "columns");
+    float* often = vector<float>(times, pairs, "times");
+    std::vector<std::int64_t> first(std::size_t(total) + 1, 0), by_row(static_cast<std::size_t>(pairs));
+    for (std::int64_t i = 0; i < pairs; ++i) {
+        if (row[i] < 0 || row[i] >= total)
+            refuse("rows names row " + std::to_string(row[i]) + " of " + std::to_string(total));
+        ++first[row[i] + 1];
+    }
+    std::int64_t found = 0;
+    {
+        nb::gil_scoped_release unlocked;
+        for (std::int64_t r = 0; r < total; ++r) first[r + 1] += first[r];
+        std::vector<std::int64_t> place(first.begin(), first.end() - 1);
+        for (std::int64_t i = 0; i < pairs; ++i) by_row[place[row[i]]++] = id[i];
+#pragma omp parallel num_threads(threads < 1 ? 1 : threads)
+        {
+            std::vector<Named> named;
+#pragma omp for schedule(static)
+            for (std::int64_t r = 0; r < total; ++r) {
+                std::int64_t *begin = by_row.data() + first[r], *end = by_row.data() + first[r + 1];
+                std::sort(begin, end);
+                named.clear();
+                for (std::int64_t* at = begin; at < end;) {
+                    std::int64_t* next = at;
+                    while (next < end && *next == *at) ++next;
+                    const auto [low, high] = std::pair(std::uint32_t(*at), std::uint32_t(std::uint64_t(*at) >> 32));
+                    if (*at != self[r])
+                        named.push_back({*at, next - at,
+                                         hashed(std::uint32_t(first_word[r]) ^ (high * 0x85EBCA6Bu),
+                                                std::uint32_t(second_word[r]), low)});
+                    at = next;
+                }
+                if (count >= 0 && std::int64_t(named.size()) > count) {
+                    std::nth_element(named.begin(), named.begin() + count, named.end(), [](const Named& x, const Named& y) {
+                        return std::tuple(-x.times, x.word, x.id) < std::tuple(-y.times, y.word, y.id);
+                    });
+                    named.resize(std::size_t(count));
+                    std::sort(named.begin(), named.end(), [](const Named& x, const Named& y) { return x.id < y.id; });
+                }
+                number[r] = std::int64_t(named.size());
+                for (std::int64_t k = 0; k < number[r]; ++k)
+                    out[first[r] + k] = named[k].id, often[first[r] + k] = float(named[k].times);
+            }
+        }
+        for (std::int64_t r = 0; r < total; ++r) {
+            if (found != first[r]) {
+                std::memmove(out + found, out + first[r], std::size_t(number[r]) * sizeof(std::int64_t));
+                std::memmove(often + found, often + first[r], std::size_t(number[r]) * sizeof(float));
+            }
+            found += number[r];
+        }
+    }
+    return found;
+}
+
 // The column of one entry of each listed row, or -1 where the row has none: `unit` in [0, 1) says which.
 void step(const Pattern& pattern, const Array& nodes, const Array& unit, const Array& columns, int threads) {
     pattern.with_indices([&](auto indices) {
@@ -295,6 +368,8 @@ void bind_sampling(nb::module_& m, nb::class_<Pattern>& pattern) {
     pattern.def("induce", &induce, nb::arg("nodes"), nb::arg("among"), nb::arg("starts"), nb::arg("counts"),
                 nb::arg("columns"), nb::arg("edges").none(), nb::arg("threads") = 1);
     pattern.def("step", &step, nb::arg("nodes"), nb::arg("unit"), nb::arg("columns"), nb::arg("threads") = 1);
+    m.def("most_named", &most_named, nb::arg("rows"), nb::arg("ids"), nb::arg("own"), nb::arg("a"), nb::arg("b"),
+          nb::arg("count"), nb::arg("counts"), nb::arg("columns"), nb::arg("times"), nb::arg("threads") = 1);
     m.def("renumber", &renumber, nb::arg("nodes"), nb::arg("columns"), nb::arg("universe"), nb::arg("local"),
           nb::arg("fresh"));
 }
