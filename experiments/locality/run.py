@@ -9,6 +9,7 @@ python -m experiments.locality.run npz:PATH [--samplers NAMES] [--repeats 5] [--
 """
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -142,7 +143,7 @@ def main() -> None:
     cli.add_argument("--epochs", type=int, default=10)
     cli.add_argument("--batch", type=int, default=1024)
     cli.add_argument("--budget", type=int, default=4000)
-    cli.add_argument("--out", type=Path, help="write the result here, too")
+    cli.add_argument("--out", type=Path, help="write the result here, too, beside samplers recorded alike")
     options = cli.parse_args()
     torch.set_num_threads(1)
     result: dict[str, Any] = {}
@@ -172,6 +173,10 @@ def main() -> None:
         "data": Path(options.data).name, "share": modes["random"]["locality_threshold"],
         **{name: getattr(options, name) for name in names}, "samplers": result,
     }  # fmt: skip
+    if options.out and options.out.exists():
+        before = json.loads(options.out.read_text())
+        if all(before[name] == found[name] for name in ("data", *names)):
+            found["samplers"] = {**before["samplers"], **result}
     report(found, options.out, show=False)
 
 
