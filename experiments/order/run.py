@@ -4,6 +4,7 @@ python -m experiments.order.run [NAME|SPEC ...] [--parts P] [--widths 64,256] [-
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -133,12 +134,14 @@ def main() -> None:
     cli.add_argument("--parts", type=int, default=2, help="of a SPEC")
     cli.add_argument("--widths", default="64,256")
     cli.add_argument("--seconds", type=float, default=10.0, help="of rounds for each width")
-    cli.add_argument("--out", type=Path, help="write the result here, too")
+    cli.add_argument("--out", type=Path, help="write the result here, too, beside graphs that are on record")
     options = cli.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()  # as a training run does
     widths = [int(width) for width in options.widths.split(",")]
     records = {}
+    if options.out and options.out.exists():
+        records = json.loads(options.out.read_text())["graphs"]
     for name in options.graphs:
         spec, parts = GRAPHS.get(name, (name, options.parts))
         records[name] = measured(spec.format(data=data_folder()), parts, widths, options.seconds)

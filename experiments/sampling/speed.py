@@ -1,9 +1,11 @@
 """Seconds a batch of every sampler, beside DGL's of the same name in the same run.
 
-python -m experiments.sampling.speed npz:reddit60k.npz [--threads 1] [--batches 12] [--rounds 3] [--out FILE]
+python -m experiments.sampling.speed npz:reddit60k.npz [--threads 1] [--batches 12] [--rounds 3]
+    [--samplers NAMES] [--out FILE]
 """
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -129,7 +131,8 @@ def main() -> None:
     cli.add_argument("--threads", type=int, default=1)
     cli.add_argument("--batches", type=int, default=12)
     cli.add_argument("--rounds", type=int, default=3)
-    cli.add_argument("--out", type=Path, help="write the result here, too")
+    cli.add_argument("--samplers", help="these alone, divided by commas")
+    cli.add_argument("--out", type=Path, help="write the result here, too, beside what is on record")
     options = cli.parse_args()
     torch.set_num_threads(options.threads)
     dataset = load(options.graph)
@@ -137,7 +140,11 @@ def main() -> None:
     groups = assign(dataset.graph, "metis", Request(CLUSTERS))
     with tempfile.TemporaryDirectory(prefix="gcnsys-") as folder:
         theirs = dgls(dataset.graph, train, groups, Path(folder))
-        found = measured(ours(dataset.graph, train, groups), theirs, options.batches, options.rounds)
+        mine = ours(dataset.graph, train, groups)
+        names = options.samplers.split(",") if options.samplers else list(mine)
+        found = measured({name: mine[name] for name in names}, theirs, options.batches, options.rounds)
+    if options.out and options.out.exists():
+        found = {**json.loads(options.out.read_text())["milliseconds"], **found}
     result = {"graph": dataset.name, "threads": options.threads, "milliseconds": found}
     report(result, options.out, "dgl", show=False)
 
