@@ -77,7 +77,7 @@ class SharedMatrix(Matrix):
         self, x: Tensor, out: Tensor | None = None, *, row_scale: Tensor | None = None,
         column_scale: Tensor | None = None, tile: int = 32,
     ) -> Tensor:  # fmt: skip
-        """``D A C x`` by shared sums, whether that is faster or not; see :meth:`Matrix.times`.
+        """``D A C x`` by shared sums, whether that is faster or not; see :meth:`gcnsys.kernels.Matrix.times`.
 
         Args:
             x: ``[N, F]`` float32 or float64.

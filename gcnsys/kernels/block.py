@@ -253,7 +253,7 @@ class LocalBlock(ScaledBlock):
         input_ids: see :class:`Block`.
         degrees: of the S source rows.
         symmetric: the matrix equals its transpose.
-        in_weight: see :class:`ScaledBlock`; None: that of the edges that are here.
+        in_weight: see :class:`gcnsys.kernels.block.ScaledBlock`; None: that of the edges that are here.
 
     Attributes:
         over_ranks: adds statistics up where others compute other rows of the same step; None: nobody does.

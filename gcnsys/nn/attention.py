@@ -95,7 +95,7 @@ class GATConv(Attention):
         \alpha^k_{vu} = softmax_u LeakyReLU(a_1^k W^k x_v + a_2^k W^k x_u)
 
     Where only some halo rows were drawn, the softmax is over the edges of those and of the rank's own rows.
-    Arguments as in :class:`Attention`.
+    Arguments as in :class:`gcnsys.nn.attention.Attention`.
     """
 
     def __init__(self, in_features: int, out_features: int, **options: Any) -> None:
@@ -133,7 +133,7 @@ class GATv2Conv(Attention):
         \alpha^k_{vu} = softmax_u\, a^k LeakyReLU(W_1^k x_v + b_1^k + W_2^k x_u + b_2^k)
 
     The biases inside are PyG's. Where only some halo rows were drawn, the softmax is over the edges of those
-    and of the rank's own rows. Arguments as in :class:`Attention`.
+    and of the rank's own rows. Arguments as in :class:`gcnsys.nn.attention.Attention`.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **options: Any) -> None:

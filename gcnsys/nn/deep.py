@@ -71,11 +71,11 @@ class ResGCN(Deep):
     """ResGCN+ (Li et al., DeeperGCN, 2020, section 3.3): norm, ReLU, dropout, convolution, plus the input.
 
     Args:
-        encoder, output: see :class:`Deep`.
+        encoder, output: see :class:`gcnsys.nn.deep.Deep`.
         convs: layers of one width that take a block.
         norms: one a layer, or none at all: that of a layer's result, before the next reads it.
         dropout: before each convolution but the first, and before the output.
-        recompute: see :class:`Deep`.
+        recompute: see :class:`gcnsys.nn.deep.Deep`.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class GCNII(Deep):
         \beta_l = \log(\theta / l + 1)
 
     Args:
-        encoder, output, dropout, recompute: see :class:`Deep`.
+        encoder, output, dropout, recompute: see :class:`gcnsys.nn.deep.Deep`.
         weights: W_l, square and without biases.
         norms: of each layer's result before its ReLU, or none at all.
         alpha: the share of the first rows.

@@ -43,7 +43,7 @@ class Model(nn.Module, ABC):
 
     @property
     def row_wise(self) -> bool:
-        """Whether rows that no later layer looks at can be left out: every module says that it is."""
+        """Whether rows that no later layer looks at can be left out, as every module says that it is row by row."""
         return False
 
     @property
@@ -53,7 +53,7 @@ class Model(nn.Module, ABC):
 
     @property
     def aggregation(self) -> str | None:
-        """Of those: ``sum``, ``mean`` or ``gcn`` with its norm."""
+        """Which aggregation those are, ``sum``, ``mean`` or ``gcn:NORM``; None where there are none."""
         return None
 
     def precompute(self, blocks: Sequence[Block], x: Tensor) -> FirstHop:

@@ -162,7 +162,7 @@ class Levels:
     def times(
         self, x: Tensor, out: Tensor | None, row_scale: Tensor | None, column_scale: Tensor | None
     ) -> Tensor:
-        """``D A C x``, added to ``out``; see :meth:`Matrix.times`."""
+        """``D A C x``, added to ``out``; see :meth:`gcnsys.kernels.Matrix.times`."""
         made = self.remainder.times(x, row_scale=row_scale, column_scale=column_scale)
         for block, values in zip(self.blocks, self.values, strict=True):
             own = slice(block.start, block.stop)

@@ -46,7 +46,7 @@ class PolarizeSettings:
         diagonal: blocks on it, too, as the released code does.
         pretrain: epochs before tuning, at most.
         pretrain_stop: end them once at most this share of the edges that one step of tuning would prune has
-            changed over :data:`LOOK` epochs, twice; 0: never.
+            changed over 5 epochs (``LOOK``), twice; 0: never.
         retrain: from the weights that are drawn first, or from the pretrained ones.
         distill: weight of what the pretrained model says of every node, in retraining and in the second
             reference; 0: labels alone.
@@ -129,7 +129,7 @@ def polarize(
 
     Args:
         dataset: on rank 0.
-        setting: see :class:`Setting`.
+        setting: see :class:`gcnsys.polarize.learn.Setting`.
         settings: see :class:`PolarizeSettings`.
         share: hands every rank its part.
         division: another split than that of the settings, on rank 0.

@@ -10,10 +10,10 @@ from gcnsys.runtime.lane import Start
 from gcnsys.runtime.rows import SAMPLERS, BoundarySampler, Uniform, sampler
 
 Schedule = Literal["sync", "overlap", "pipeline"]
-"""When the halo is waited for: at once, after the work that does not need it, or epochs later."""
+"""When the halo is waited for, at once, after the work that does not need it, or epochs later."""
 
 Smoothing = Literal["off", "features", "gradients", "both"]
-"""What stands for a stale row: itself, or the average of those that arrived."""
+"""What stands for a stale row, itself or the average of those that arrived."""
 
 DrawsPer = Literal["epoch", "layer"]
 """Whether all layers of an epoch share a draw."""

@@ -7,7 +7,7 @@ is then *executed* batch by batch, layer by layer: it **updates the adjacency** 
 
 A package adds a sampler under the entry point group ``gcnsys.samplers``: a name and what makes it, called
 with a :class:`~gcnsys.sampling.neighbourhood.Neighbourhood` and a :class:`Standard`.
-:func:`gcnsys.testing.samplers.check_sampler` says whether it keeps its promises.
+:func:`gcnsys.testing.minibatch.check_sampler` says whether it keeps its promises.
 
 Letters: D rows that come out of a batch.
 """

@@ -58,7 +58,7 @@ def run_part(
         the summary, the same on every rank.
 
     Raises:
-        StoppedError: the run was asked to stop, and has done so after a whole epoch.
+        gcnsys.train.stopping.StoppedError: the run was asked to stop, and has done so after a whole epoch.
         GcnsysError: it cannot go on; the sentence says why.
     """
     began, best = time.perf_counter(), Best()
