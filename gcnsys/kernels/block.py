@@ -110,7 +110,7 @@ class Block(ABC):
     def gcn(self, x: Tensor, norm: Norm = "symmetric") -> Tensor:
         r"""The normalized sum with self-loops (Kipf & Welling 2017, eq. 8): ``[S, F] -> [D, F]``.
 
-        .. math:: y_v = \\sum_u \\frac{w_{uv}}{\\sqrt{d(v) d'(u)}} x_u
+        .. math:: y_v = \sum_u \frac{w_{uv}}{\sqrt{d(v) d'(u)}} x_u
 
         over the edges u -> v after a loop of weight 1 was added to every node without one; d is
         the weighted in-degree, d' the same (``symmetric``, PyG's convention) or the weighted

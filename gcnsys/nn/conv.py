@@ -64,7 +64,7 @@ class Conv(nn.Module, ABC):
 
 
 class GCNConv(Conv):
-    r"""Graph convolution (Kipf & Welling 2017, eq. 2): :math:`\\hat A X W + b`.
+    r"""Graph convolution (Kipf & Welling 2017, eq. 2): :math:`\hat A X W + b`.
 
     Args:
         in_features: I.
@@ -132,7 +132,7 @@ class SAGEConv(Conv):
 
 
 class GINConv(Conv):
-    r"""Graph isomorphism layer (Xu et al. 2019, eq. 4.1): :math:`MLP((1 + ε) x_v + \\sum_u x_u)`.
+    r"""Graph isomorphism layer (Xu et al. 2019, eq. 4.1): :math:`MLP((1 + ε) x_v + \sum_u x_u)`.
 
     The MLP has one hidden layer of the width that goes out.
 
