@@ -35,13 +35,21 @@ def alone(words):
 
 
 def python(words, folder):
-    """Run ``python FILE ...`` or ``python -m pytest FILE`` in this process."""
-    before = sys.argv, list(sys.path)
+    """Run ``python FILE ...``, or each test of ``python -m pytest FILE``, in this process."""
+    argv, path, modules = sys.argv, list(sys.path), set(sys.modules)
+    tested = words[1:3] == ["-m", "pytest"]
     sys.argv, sys.path = words[1:], [str(folder), *sys.path]
     try:
-        runpy.run_path(str(folder / words[1]), run_name="__main__")
+        names = runpy.run_path(words[-1] if tested else words[1], run_name="tests" if tested else "__main__")
+        tests = [value for name, value in names.items() if name.startswith("test_")] if tested else []
+        assert tests or not tested, words
+        for test in tests:
+            test()
     finally:
-        sys.argv, sys.path[:] = before[0], before[1]
+        sys.argv, sys.path[:] = argv, path
+        for name in set(sys.modules) - modules:
+            if getattr(sys.modules[name], "__file__", None) and str(folder) in sys.modules[name].__file__:
+                del sys.modules[name]
 
 
 def follow(page, folder):
@@ -78,9 +86,10 @@ def carry_out(words, folder):
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         if words[0] == "gcnsys":
-            code = run([word for word in alone(words)[1:]])
+            code = run(alone(words)[1:])
         elif words[0] == "python":
-            code = python(words, folder) or 0
+            python(words, folder)
+            code = 0
         elif "gcnsys" in words:  # a launcher of ranks
             parser().parse_args(words[words.index("gcnsys") + 1 :])
             code = 0
