@@ -29,7 +29,7 @@ def commands(text):
 def alone(words):
     """The same command on one rank: ranks are processes, which other tests start."""
     words = list(words)
-    if "--parts" in words and words[1] not in ("plan",) and not any("file:" in word for word in words):
+    if "--parts" in words and not any("file:" in word for word in words):
         words[words.index("--parts") + 1] = "1"
     return words
 

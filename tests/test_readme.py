@@ -9,24 +9,24 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
+from pages import ROOT
 
 from gcnsys.cli.main import parser, run
 from gcnsys.cli.train import EXAMPLES
 from gcnsys.train import RunConfig
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "launch/README.md", ROOT / "partitions/README.md"]
-BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+GUIDES = sorted((ROOT / "docs").glob("*.md"))  # followed in test_docs.py
 
 
 def blocks(language):
-    return [text for page in PAGES for kind, text in BLOCK.findall(page.read_text()) if kind == language]
+    return [text for page in PAGES for kind, text in pages.blocks(page) if kind == language]
 
 
 def commands():
-    lines = [line.strip() for text in blocks("bash") for line in text.splitlines()]
-    return [shlex.split(line, comments=True) for line in lines if line and not line.startswith("#")]
+    return [words for text in blocks("bash") for words in pages.commands(text)]
 
 
 @pytest.fixture
@@ -56,9 +56,7 @@ def test_every_gcnsys_command_of_the_documentation_runs_in_order(mine, capsys):
         if "runs/*" in words:
             at = words.index("runs/*")
             words[at : at + 1] = sorted(map(str, Path("runs").iterdir()))
-        if "--parts" in words:  # ranks are processes elsewhere in these tests
-            words[words.index("--parts") + 1] = "1"
-        code = run(words[1:])
+        code = run(pages.alone(words)[1:])
         assert code == 0, (words, capsys.readouterr().err)
     assert (mine / "parts.png").exists()
 
@@ -73,7 +71,9 @@ def test_every_torchrun_command_of_the_documentation_parses():
 
 def test_every_script_the_documentation_names_is_there():
     named = {
-        word for text in (page.read_text() for page in PAGES) for word in re.findall(r"launch/\w+\.\w+", text)
+        word
+        for page in [*PAGES, *GUIDES]
+        for word in re.findall(r"launch/\w+\.\w+", page.read_text())
     }
     assert named
     for name in named:
@@ -81,10 +81,18 @@ def test_every_script_the_documentation_names_is_there():
 
 
 def test_every_link_of_the_documentation_leads_somewhere():
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    for page in [*PAGES, *GUIDES]:
+        for target, anchor in re.findall(r"\]\(([^)#]+)(#[^)]*)?\)", page.read_text()):
             if "://" not in target:
-                assert (page.parent / target).exists(), (page, target)
+                path = page.parent / target
+                assert path.exists(), (page, target)
+                assert not anchor or anchor[1:] in headings(path), (page, target, anchor)
+
+
+def headings(page):
+    """What GitHub calls the headings of a page in links."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def test_the_run_file_of_the_readme_is_checked():

@@ -36,6 +36,7 @@ class Chip(Settings):
 
     @property
     def macs_per_second(self) -> float:
+        """The peak."""
         return self.macs * self.clock_mhz * 1e6
 
     @property
@@ -45,6 +46,7 @@ class Chip(Settings):
 
     @property
     def value_bytes(self) -> float:
+        """Of a value."""
         return self.value_bits / 8
 
     @property
@@ -57,4 +59,5 @@ class Chip(Settings):
         return min(nonzeros * self.entry_bytes, dense * self.value_bytes)
 
     def seconds(self, cycles: float) -> float:
+        """How long so many cycles take."""
         return cycles / (self.clock_mhz * 1e6)

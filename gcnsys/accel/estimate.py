@@ -34,10 +34,12 @@ class StepCost:
 
     @property
     def bytes(self) -> float:
+        """Off chip, all kinds together."""
         return sum(self.traffic.values())
 
     @property
     def bound(self) -> Bound:
+        """What sets the time: ``compute`` or ``memory``."""
         return "memory" if self.memory > self.compute else "compute"
 
 
@@ -68,10 +70,12 @@ class Estimate:
 
     @property
     def cycles(self) -> float:
+        """Of all steps, one after the other."""
         return sum(step.cycles for step in self.steps)
 
     @property
     def macs(self) -> float:
+        """Multiply-accumulates of all steps."""
         return sum(step.macs for step in self.steps)
 
     @property

@@ -165,6 +165,7 @@ class Step:
 
     @property
     def macs(self) -> float:
+        """Multiply-accumulates, of products and of aggregation."""
         return self.combination + self.aggregation
 
     @property

@@ -96,14 +96,17 @@ class Dataset:
 
     @property
     def num_features(self) -> int:
+        """F."""
         return self.x.num_cols if isinstance(self.x, CSR) else self.x.shape[1]
 
     @property
     def is_multilabel(self) -> bool:
+        """Whether a node may have several labels."""
         return self.y.ndim == 2 and self.y.dtype == torch.bool
 
     @property
     def is_regression(self) -> bool:
+        """Whether numbers are to be told, not classes."""
         return self.y.is_floating_point()
 
     def noted(self, note: str, **changes: Any) -> "Dataset":

@@ -111,7 +111,16 @@ def _check_size(file: IO[bytes], size: int) -> None:
 
 
 def save(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
-    """Write a dataset: an ``.npz`` file if ``path`` ends so, else a folder of ``.npy`` files."""
+    """Write a dataset: an ``.npz`` file if ``path`` ends so, else a folder of ``.npy`` files.
+
+    Args:
+        dataset: as it was prepared: edges both ways if it was made undirected, its masks in any case.
+        path: whole or not there, should writing fail.
+        overwrite: replace what is there.
+
+    Raises:
+        InputError: there is something already.
+    """
     arrays = dataset.to_arrays()
     if path.suffix != ".npz":
         with new_folder(path, holding="edge_index.npy", overwrite=overwrite) as folder:

@@ -74,10 +74,12 @@ class CSR:
 
     @property
     def num_rows(self) -> int:
+        """R."""
         return self.indptr.numel() - 1
 
     @property
     def num_edges(self) -> int:
+        """E."""
         return self.indices.numel()
 
     def rows(self) -> Tensor:

@@ -34,6 +34,7 @@ class Graph:
 
     @property
     def num_nodes(self) -> int:
+        """N."""
         return self.adjacency.num_rows
 
     @property
@@ -43,6 +44,7 @@ class Graph:
 
     @property
     def weight(self) -> Tensor | None:
+        """``[E]`` weights in the order of the adjacency; None: all are 1."""
         return self.adjacency.weight
 
     @classmethod

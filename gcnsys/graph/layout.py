@@ -37,6 +37,7 @@ class Layout:
 
     @property
     def num_groups(self) -> int:
+        """How many there are."""
         return self.group_ptr.numel() - 1
 
     @classmethod

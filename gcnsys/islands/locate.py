@@ -44,6 +44,7 @@ class Islands:
 
     @cached_property
     def num_islands(self) -> int:
+        """How many there are."""
         return int(self.island_of.max()) + 1 if self.island_of.numel() else 0
 
     @cached_property

@@ -55,10 +55,12 @@ class ReusePlan:
 
     @property
     def num_nodes(self) -> int:
+        """Of the graph it is for."""
         return self.rows.num_rows
 
     @property
     def num_shared(self) -> int:
+        """Sums that are made once and used by several rows."""
         return sum(level.num_rows for level in self.levels)
 
     def count(self, before: int) -> Count:

@@ -31,6 +31,7 @@ class DroppedRows:
 
     @property
     def shape(self) -> torch.Size:
+        """Of the rows, ``(n, F)``."""
         return self.x.shape
 
     def times(self, weight: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class SparseRows:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Of the rows, ``(n, F)``."""
         return self.pattern.num_rows, self.pattern.num_cols
 
     def to(self, target: torch.device | torch.dtype) -> "SparseRows":

@@ -110,6 +110,7 @@ class GATConv(Attention):
         self._drawn(generator, self.own, self.neighbours)
 
     def forward(self, block: Block, x: Rows) -> Tensor:
+        """``[S, I] -> [D, O]``."""
         rows, absent = self._projected(block, x, self.linear)
         source = self._scores(rows, self.neighbours)
         if absent is not None:
@@ -149,6 +150,7 @@ class GATv2Conv(Attention):
         self._drawn(generator, self.vector)
 
     def forward(self, block: Block, x: Rows) -> Tensor:
+        """``[S, I] -> [D, O]``."""
         if isinstance(x, DroppedRows):
             x = x.to_dense()
         assert isinstance(x, Tensor | SparseRows)

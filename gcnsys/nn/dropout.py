@@ -48,7 +48,13 @@ class KeyedDropout(nn.Module):
 
 
 def set_dropout_epoch(model: nn.Module, *, seed: int, epoch: int) -> None:
-    """Give every dropout module of a model its masks of this epoch; sites count in module order."""
+    """Give every dropout module of a model its masks of an epoch; sites count in module order.
+
+    Args:
+        model: with any number of :class:`KeyedDropout`.
+        seed: of the run.
+        epoch: from 0.
+    """
     sites = (module for module in model.modules() if isinstance(module, KeyedDropout))
     for site, module in enumerate(sites):
         module.key = DropoutKey(seed, epoch, site)

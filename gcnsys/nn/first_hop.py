@@ -29,6 +29,7 @@ class FirstHop:
 
     @property
     def shape(self) -> torch.Size:
+        """Of the aggregated rows, ``(D, F)``."""
         return self.neighbours.shape
 
     def head(self, rows: int) -> "FirstHop":

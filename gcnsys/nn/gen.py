@@ -73,6 +73,7 @@ class GENConv(nn.Module):
         return all_row_wise(list(self.norms))
 
     def forward(self, block: Block, x: Tensor) -> Tensor:
+        """``[S, I] -> [D, O]``."""
         own = block.own(x)
         if self.neighbours is not None and self.own is not None:
             own, x = self.own(own), self.neighbours(x)

@@ -39,6 +39,7 @@ class Linear(nn.Module):
 
     @property
     def out_width(self) -> int:
+        """The width that goes out."""
         return self.weight.shape[0]
 
     def project(self, x: Tensor | Factored) -> Tensor:
@@ -60,6 +61,7 @@ class Linear(nn.Module):
         return out if self.bias is None else out.add_(self.bias.to(out.dtype))
 
     def forward(self, x: Tensor | Factored) -> Tensor:
+        """The map: ``[n, in] -> [n, out]``."""
         if isinstance(x, Tensor) and x.dtype != torch.bfloat16:
             return F.linear(x, self.weight, self.bias)
         return self.shifted(self.project(x))

@@ -109,7 +109,17 @@ models: Registry[ModelMaker] = Registry("model", "gcnsys.models")
 
 
 def build_model(settings: ModelSettings, num_features: int, num_classes: int, *, seed: int) -> Model:
-    """Build a model; the same seed draws the same weights, whatever else draws numbers meanwhile."""
+    """Build a model; the same seed draws the same weights, whatever else draws numbers meanwhile.
+
+    Args:
+        settings: its name and sizes.
+        num_features: F of the rows that it reads.
+        num_classes: C of the rows that come out.
+        seed: of the weights.
+
+    Raises:
+        InputError: no model has that name, or not such settings.
+    """
     return draw(models.get(settings.name)(settings, num_features, num_classes), seed=seed)
 
 

@@ -29,6 +29,7 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor, block: Block) -> Tensor:
+        """Each row ``[n, F]`` by itself; the block is not looked at."""
         return F.layer_norm(x, x.shape[1:], self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
     def fused(self) -> RowNorm:
@@ -60,6 +61,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, x: Tensor, block: Block) -> Tensor:
+        """Rows ``[D, F]`` of a block by the statistics of all ranks; collective while training."""
         return self._normalized(x.to(summed(x.dtype)), block).to(x.dtype)
 
     def _normalized(self, x: Tensor, block: Block) -> Tensor:

@@ -64,6 +64,7 @@ class RGCNConv(nn.Module):
         return mixed
 
     def forward(self, block: Block, x: Rows) -> Tensor:
+        """``[S, I] -> [D, O]``."""
         if isinstance(x, DroppedRows | SparseRows):
             x = x.to_dense()
         assert isinstance(x, Tensor)
@@ -106,6 +107,7 @@ class KindLinear(nn.Module):
         self.linears = nn.ModuleList(Linear(in_features, out_features, bias=bias) for _ in range(num_kinds))
 
     def forward(self, block: Block, x: Tensor) -> Tensor:
+        """``[S, I] -> [S, O]``, each row by the map of its node's kind."""
         kinds = block.input_kinds
         if kinds is None:
             raise InputError("the graph does not say of what kind its nodes are; add node_type to it")

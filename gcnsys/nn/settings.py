@@ -94,4 +94,5 @@ class ModelSettings:
 
     @property
     def num_convs(self) -> int:
+        """Layers that convolve."""
         return self.layers - self.linear_layers

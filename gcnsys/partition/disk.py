@@ -112,6 +112,7 @@ class Partitioning:
 
     @property
     def num_parts(self) -> int:
+        """P."""
         return self.manifest.num_parts
 
     def part(self, rank: int, *, checked: bool = False) -> Part:

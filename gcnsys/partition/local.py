@@ -15,7 +15,18 @@ def cut_dataset(
     dataset: Dataset, assignment: Tensor, num_parts: int | None = None, *,
     inductive: bool = False, order: Ordered = "natural",
 ) -> list[Part]:  # fmt: skip
-    """Cut a dataset by an assignment ``[N]``; the same parts that a partitioning on disk holds."""
+    """Cut a dataset by an assignment; the same parts that a partitioning on disk holds.
+
+    Args:
+        dataset: of N nodes.
+        assignment: ``[N]`` integers, the part of every node, from 0.
+        num_parts: P; None: as many as the assignment names.
+        inductive: parts hold the subgraph of training nodes besides, to train on.
+        order: of each part's nodes; changes no result.
+
+    Raises:
+        InputError: the assignment does not fit the graph or P.
+    """
     count = num_parts if num_parts is not None else int(assignment.max()) + 1
     train_mask = dataset.train_mask if inductive else None
     pieces = Pieces(dataset.graph, assignment, count, train_mask, order=order)

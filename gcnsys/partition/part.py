@@ -32,6 +32,7 @@ class ExchangePlan:
 
     @property
     def num_halo(self) -> int:
+        """h, rows that arrive."""
         return sum(self.recv_counts)
 
     def restricted(
@@ -84,14 +85,17 @@ class PartGraph:
 
     @property
     def num_parts(self) -> int:
+        """P."""
         return len(self.plan.send_counts)
 
     @property
     def num_inner(self) -> int:
+        """n."""
         return self.inner_ids.numel()
 
     @property
     def num_halo(self) -> int:
+        """h."""
         return self.halo_ids.numel()
 
 
@@ -192,4 +196,5 @@ class Part:
 
     @property
     def rank(self) -> int:
+        """Whose part it is."""
         return self.whole.rank

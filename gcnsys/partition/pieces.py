@@ -198,7 +198,16 @@ def _inner(rows: CSR, source: Tensor, is_inner: Tensor, low: int, high: int) -> 
 def cut(
     graph: Graph, assignment: Tensor, num_parts: int | None = None, *, order: Ordered = "natural"
 ) -> list[PartGraph]:
-    """Cut a graph by an assignment ``[N]``; all parts in memory.
+    """Cut a graph by an assignment; all parts in memory.
+
+    Args:
+        graph: of N nodes.
+        assignment: ``[N]`` integers, the part of every node, from 0.
+        num_parts: P; None: as many as the assignment names.
+        order: of each part's nodes; changes no result.
+
+    Raises:
+        InputError: the assignment does not fit the graph or P.
 
     Example:
         >>> from gcnsys.graph import toy

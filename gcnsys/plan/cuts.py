@@ -48,6 +48,7 @@ class Cut:
 
     @property
     def num_parts(self) -> int:
+        """P."""
         return len(self.loads)
 
     @classmethod

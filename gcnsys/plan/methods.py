@@ -58,6 +58,7 @@ class Method:
 
     @property
     def schedule(self) -> Schedule:
+        """When rows are waited for."""
         return self.choices.schedule
 
     @property

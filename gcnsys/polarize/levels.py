@@ -42,10 +42,12 @@ class DenseBlock:
 
     @property
     def size(self) -> int:
+        """Its rows, and its columns."""
         return self.stop - self.start
 
     @property
     def density(self) -> float:
+        """The share of its entries that are not zero."""
         return self.edges / max(1, self.size**2)
 
 

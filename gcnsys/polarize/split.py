@@ -73,6 +73,7 @@ class Split:
 
     @property
     def num_subgraphs(self) -> int:
+        """How many there are."""
         return self.layout.num_groups
 
     @property

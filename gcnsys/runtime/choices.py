@@ -89,10 +89,12 @@ class Choices:
 
     @property
     def smooths_features(self) -> bool:
+        """Whether rows are averaged over arrivals."""
         return self.smoothing in ("features", "both")
 
     @property
     def smooths_gradients(self) -> bool:
+        """Whether gradients are."""
         return self.smoothing in ("gradients", "both")
 
     def sampler(self) -> BoundarySampler | None:

@@ -35,6 +35,7 @@ class Boundary:
 
     @property
     def num_rows(self) -> int:
+        """n."""
         return self.edges.numel()
 
 

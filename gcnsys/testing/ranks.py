@@ -21,6 +21,11 @@ T = TypeVar("T")
 def run_ranks(num_ranks: int, body: Callable[[Comm], T], *, timeout: float = 60.0) -> list[T]:
     """Run ``body`` on every rank of a group; return the results by rank.
 
+    Args:
+        num_ranks: how many threads.
+        body: called once a rank with its end of the group; all ranks make the same collective calls.
+        timeout: seconds after which a rank that still waits counts as stuck.
+
     Raises:
         RuntimeError: a rank raised; the first one to do so is the cause.
         TimeoutError: a rank is still waiting, usually for a collective that a peer never called.

@@ -125,6 +125,19 @@ def views(
     Collective: receptive fields are found together, precomputing the first hop exchanges the halo once
     for each of the two, and ranks compare what they draw. Evaluation is exact however rows cross in
     training.
+
+    Args:
+        part: this rank's.
+        model: what will compute on them.
+        comm: the ranks.
+        choice: whether constant inputs are aggregated once.
+        prune: whether rows are left out that nothing depends on.
+        choices: how boundary rows cross in training; None: exactly.
+        device: of rows and blocks.
+        dtype: of rows.
+
+    Raises:
+        InputError: a choice that this model or graph does not admit.
     """
     choices = choices or Choices()
     training, evaluation = _exact_views(part, model, comm, choice, prune, device, dtype)
