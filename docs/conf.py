@@ -58,13 +58,12 @@ def found(name: str) -> bool:
 def linked(app, env, node, contnode):
     """A link to where the reference has it; plain text where that leaves it out; else a warning."""
     target = node.get("reftarget", "")
+    resolve = env.get_domain("py").resolve_xref
     for home, name in SHOWN.items():
         if target == home or target.startswith(f"{home}."):
-            target_now = name + target.removeprefix(home)
-            domain = env.get_domain("py")
-            return domain.resolve_xref(
-                env, node["refdoc"], app.builder, node["reftype"], target_now, node, contnode
-            ) or contnode
+            shown = name + target.removeprefix(home)
+            made = resolve(env, node["refdoc"], app.builder, node["reftype"], shown, node, contnode)
+            return made or contnode
     within = node.get("py:module")
     return contnode if found(target) or (within and found(f"{within}.{target}")) else None
 

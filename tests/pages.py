@@ -102,5 +102,6 @@ def started(words, folder):
     """Whether a script that a command starts is there; 0 if so."""
     scripts = [word for word in words if word.endswith((".sh", ".sbatch", ".py"))]
     assert words[0] in ("bash", "sbatch", "torchrun"), words
-    assert scripts and all((ROOT / name).is_file() or (folder / name).is_file() for name in scripts), words
+    assert scripts, words
+    assert all((ROOT / name).is_file() or (folder / name).is_file() for name in scripts), words
     return 0

@@ -70,11 +70,7 @@ def test_every_torchrun_command_of_the_documentation_parses():
 
 
 def test_every_script_the_documentation_names_is_there():
-    named = {
-        word
-        for page in [*PAGES, *GUIDES]
-        for word in re.findall(r"launch/\w+\.\w+", page.read_text())
-    }
+    named = {word for page in [*PAGES, *GUIDES] for word in re.findall(r"launch/\w+\.\w+", page.read_text())}
     assert named
     for name in named:
         assert (ROOT / name).is_file(), name

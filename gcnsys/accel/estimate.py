@@ -39,7 +39,7 @@ class StepCost:
 
     @property
     def bound(self) -> Bound:
-        """What sets the time: ``compute`` or ``memory``."""
+        """What sets the time, ``compute`` or ``memory``."""
         return "memory" if self.memory > self.compute else "compute"
 
 

@@ -96,7 +96,7 @@ class Dataset:
 
     @property
     def num_features(self) -> int:
-        """F."""
+        """How many features a node has, F."""
         return self.x.num_cols if isinstance(self.x, CSR) else self.x.shape[1]
 
     @property

@@ -74,12 +74,12 @@ class CSR:
 
     @property
     def num_rows(self) -> int:
-        """R."""
+        """How many rows there are, R."""
         return self.indptr.numel() - 1
 
     @property
     def num_edges(self) -> int:
-        """E."""
+        """How many entries there are, E."""
         return self.indices.numel()
 
     def rows(self) -> Tensor:

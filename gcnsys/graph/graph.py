@@ -34,7 +34,7 @@ class Graph:
 
     @property
     def num_nodes(self) -> int:
-        """N."""
+        """How many there are, N."""
         return self.adjacency.num_rows
 
     @property

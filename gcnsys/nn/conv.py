@@ -54,7 +54,7 @@ class Conv(nn.Module, ABC):
         """What the layer's neighbours add up to: ``[S, I] -> [D, I]``."""
 
     def forward(self, block: Block, x: Rows) -> Tensor:
-        """The layer on rows of the block's sources, ``[S, I] -> [D, O]``, in the order that suits their form."""
+        """The layer, ``[S, I] -> [D, O]``, its two products in the order that suits the rows."""
         if isinstance(x, FirstHop | DroppedHop):
             return self.combine(x.own, x.neighbours)
         if self.projects_first or isinstance(x, SparseRows):

@@ -43,7 +43,7 @@ class Model(nn.Module, ABC):
 
     @property
     def row_wise(self) -> bool:
-        """Whether rows that no later layer looks at can be left out, as every module says that it is row by row."""
+        """Whether rows that no later layer looks at can be left out, as every module works row by row."""
         return False
 
     @property

@@ -112,7 +112,7 @@ class Partitioning:
 
     @property
     def num_parts(self) -> int:
-        """P."""
+        """How many parts there are, P."""
         return self.manifest.num_parts
 
     def part(self, rank: int, *, checked: bool = False) -> Part:

@@ -85,17 +85,17 @@ class PartGraph:
 
     @property
     def num_parts(self) -> int:
-        """P."""
+        """How many parts there are, P."""
         return len(self.plan.send_counts)
 
     @property
     def num_inner(self) -> int:
-        """n."""
+        """Its inner nodes, n."""
         return self.inner_ids.numel()
 
     @property
     def num_halo(self) -> int:
-        """h."""
+        """Its halo nodes, h."""
         return self.halo_ids.numel()
 
 

@@ -48,7 +48,7 @@ class Cut:
 
     @property
     def num_parts(self) -> int:
-        """P."""
+        """How many parts there are, P."""
         return len(self.loads)
 
     @classmethod

@@ -35,7 +35,7 @@ class Boundary:
 
     @property
     def num_rows(self) -> int:
-        """n."""
+        """How many there are, n."""
         return self.edges.numel()
 
 
