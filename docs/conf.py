@@ -69,8 +69,9 @@ def linked(app, env, node, contnode):
 
 
 def beside(app, docname, source):
-    """Links that leave docs/ are to files, not to pages."""
-    source[0] = re.sub(r"\]\(\.\./", "](beside:", source[0])
+    """Links of a guide that leave docs/ are to files, not to pages."""
+    if "/" not in docname:
+        source[0] = re.sub(r"\]\(\.\./", "](beside:", source[0])
 
 
 def apart(app, what, name, obj, options, lines):

@@ -117,3 +117,8 @@ def test_guides_and_reference_build_without_a_warning(tmp_path):
     page = (tmp_path / "html/api/runtime.html").read_text()
     assert 'id="gcnsys.runtime.rows.BoundarySampler.draw"' in page
     assert 'id="gcnsys.train.RunConfig"' in (tmp_path / "html/api/train.html").read_text()
+    assert 'href="../writing-a-layer.html' in (tmp_path / "html/api/gcnsys.html").read_text()
+    for guide in GUIDES:  # links to files beside docs/, from docs/_build/html
+        text = (tmp_path / "html" / f"{guide.stem}.html").read_text()
+        for target in re.findall(r'href="../../../([^"#]*)', text):
+            assert (ROOT / target).exists(), (guide, target)
