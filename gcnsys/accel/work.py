@@ -66,6 +66,31 @@ class Structure:
         return None if self.matrix is None else self.matrix.indptr.diff().numpy()
 
 
+@dataclass(frozen=True, slots=True)
+class WeightGroups:
+    """Weights that are not zero in a pattern: of each group of outputs side by side, equally many.
+
+    So an accelerator can leave the others out and all of its elements still have as much to do (Mishra et al.,
+    "Accelerating Sparse Deep Neural Networks", 2021).
+
+    Attributes:
+        size: outputs of a group; the last group may be short.
+        kept: weights of a group, for each input, that are not zero.
+    """
+
+    size: int
+    kept: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.kept <= self.size:
+            raise InputError(f"a group of {self.size} weights keeps 1 to {self.size} of them, got {self.kept}")
+
+    def columns(self, columns: int) -> int:
+        """Weights of an input that are not zero."""
+        whole, rest = divmod(columns, self.size)
+        return whole * self.kept + min(rest, self.kept)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Layer:
     """One layer.
@@ -76,6 +101,7 @@ class Layer:
         nonzeros: of the inputs ``[N, F]``.
         row_nonzeros: ``[N]`` of each row of theirs, where they are known.
         weight_density: the share of weights that is not zero.
+        weight_groups: the pattern of those, if they have one.
     """
 
     kind: Kind
@@ -84,6 +110,7 @@ class Layer:
     nonzeros: float
     row_nonzeros: Counts | None = None
     weight_density: float = 1.0
+    weight_groups: WeightGroups | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -108,6 +135,7 @@ class Product:
         columns: of the result.
         row_nonzeros: ``[N]``, where they are known.
         weight_density: the share of weights that is not zero.
+        weight_groups: the pattern of those, if they have one.
     """
 
     nonzeros: float
@@ -116,6 +144,7 @@ class Product:
     columns: int
     row_nonzeros: Counts | None = None
     weight_density: float = 1.0
+    weight_groups: WeightGroups | None = None
 
     @property
     def macs(self) -> float:
@@ -231,15 +260,16 @@ class Work:
         dense = float(nodes * layer.inputs)
         first = self._aggregates_first(layer, order)
         own = Product(
-            layer.nonzeros, dense, layer.inputs, layer.outputs, layer.row_nonzeros, layer.weight_density
-        )
+            layer.nonzeros, dense, layer.inputs, layer.outputs, layer.row_nonzeros, layer.weight_density,
+            layer.weight_groups,
+        )  # fmt: skip
         summed = replace(own, nonzeros=self.filled(layer), row_nonzeros=None) if first else own
         products = [summed]
         if layer.kind == "sage":
             products.append(own)
         if layer.kind == "gin":
             full = float(nodes * layer.outputs)
-            products.append(Product(full, full, layer.outputs, layer.outputs, None, layer.weight_density))
+            products.append(replace(own, nonzeros=full, dense=full, inner=layer.outputs, row_nonzeros=None))
         return Step(
             f"layer {number + 1}", tuple(products), layer.inputs if first else layer.outputs, layer.inputs,
             layer.outputs, layer.nonzeros, number == 0, number == len(self.layers) - 1,
@@ -255,7 +285,8 @@ class Work:
         first = self._aggregates_first(layer, order)
         forth = self._forth(number, order)
         # Gradients of weights: the rows' transpose times gradients, as many products as forth.
-        products = [replace(product, row_nonzeros=None) for product in forth.products]
+        # Those of weights that are zero are made as well: they may grow.
+        products = [replace(product, row_nonzeros=None, weight_groups=None) for product in forth.products]
         if number > 0:
             full = float(nodes * layer.outputs)
             products += [
@@ -286,7 +317,7 @@ def _matrices(layer: Layer) -> int:
 def model_work(
     name: str, structure: Structure, widths: Sequence[int], x: Tensor | CSR | float | None = None, *,
     kind: Kind = "gcn", hidden_density: float | Sequence[float] = 1.0, training: bool = False,
-    bits: int | None = None,
+    bits: int | None = None, weight_groups: WeightGroups | None = None,
 ) -> Work:  # fmt: skip
     """The work of a stack of layers.
 
@@ -299,6 +330,7 @@ def model_work(
         hidden_density: the share of hidden rows that is not zero, one for all or one each.
         training: see :class:`Work`.
         bits: see :class:`Work`.
+        weight_groups: of all layers; None: no weight is zero.
 
     Raises:
         InputError: widths, shares or kinds make no model.
@@ -313,9 +345,12 @@ def model_work(
     given, rows = _nonzeros(name, x, nodes, widths[0])
     nonzeros = [given, *(share * nodes * width for share, width in zip(shares, widths[1:-1], strict=True))]
     layers = tuple(
-        Layer(kind, before, after, count, rows if number == 0 else None)
+        Layer(
+            kind, before, after, count, rows if number == 0 else None,
+            1.0 if weight_groups is None else weight_groups.columns(after) / after, weight_groups,
+        )
         for number, (before, after, count) in enumerate(zip(widths[:-1], widths[1:], nonzeros, strict=True))
-    )
+    )  # fmt: skip
     return Work(name, structure, layers, training, bits)
 
 

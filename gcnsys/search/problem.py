@@ -81,7 +81,7 @@ class Problem:
         _, _, shares = self.accuracy(shape)
         return model_work(
             self.dataset.name, structure, widths, self.dataset.x, kind=shape.kind, hidden_density=shares,
-            bits=shape.bits,
+            bits=shape.bits, weight_groups=shape.weight_groups,
         )  # fmt: skip
 
     def estimate(self, design: Design) -> Estimate:

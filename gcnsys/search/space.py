@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from gcnsys.accel import Accelerator
 from gcnsys.accel.mechanisms.template import DATAFLOWS, Dataflow
-from gcnsys.accel.work import Kind, Order
+from gcnsys.accel.work import Kind, Order, WeightGroups
 from gcnsys.search.budget import MACS_PER_DSP, Budget
 
 KINDS: tuple[Kind, ...] = ("gcn", "sage", "gin")
@@ -13,6 +13,9 @@ DEPTHS = (2, 3)
 WIDTHS = (8, 16, 32, 64)
 BITS = tuple(sorted(MACS_PER_DSP))
 PRUNED = (0.0, 0.05, 0.1, 0.2)
+GROUP = 4
+"""Outputs side by side of which each input keeps equally many weights."""
+KEPT = (1, 2, 4)
 SUBS = (1, 2, 3, 4)
 TILES = (1, 2, 4, 8, 16, 32)
 CLOCKS = (0.6, 0.8, 1.0)
@@ -44,6 +47,7 @@ class Shape:
         hidden: width between them.
         bits: of weights and rows.
         pruned: the share of edges that is dropped, the farthest of the diagonal first.
+        kept: weights of each :data:`GROUP` that are not zero.
     """
 
     kind: Kind = "gcn"
@@ -51,6 +55,12 @@ class Shape:
     hidden: int = 16
     bits: int = 32
     pruned: float = 0.0
+    kept: int = GROUP
+
+    @property
+    def weight_groups(self) -> WeightGroups | None:
+        """The pattern of weights that are not zero; None: all of them."""
+        return None if self.kept == GROUP else WeightGroups(GROUP, self.kept)
 
     def widths(self, features: int, classes: int) -> list[int]:
         """Of inputs, between layers, of outputs."""
@@ -62,7 +72,7 @@ class Hardware:
     """An accelerator of the template.
 
     Attributes:
-        dataflow, order, tile: see :class:`gcnsys.accel.mechanisms.template.Template`.
+        dataflow, order, tile, skips: see :class:`gcnsys.accel.mechanisms.template.Template`.
         elements, buffers: shares of each sub-accelerator, not yet divided by their sum.
         clock: share of the most that the budget allows.
     """
@@ -73,12 +83,14 @@ class Hardware:
     buffers: tuple[float, ...]
     tile: int
     clock: float
+    skips: bool = False
 
     def accelerator(self, budget: Budget, bits: int) -> Accelerator:
         """The accelerator, with a source for each number."""
         efficiency, source = EFFICIENCY[self.dataflow]
         found = "found by gcnsys cosearch"
         sources = {f"mechanism.{name}": found for name in ("dataflow", "layer_order", "tile_columns")}
+        sources["mechanism.skips_weights"] = found
         sources |= {f"mechanism.{name}": found for name in ("element_shares", "buffer_shares")}
         limit = "the budget"
         values = {
@@ -91,7 +103,7 @@ class Hardware:
             "mechanism": {
                 "kind": "template", "dataflow": self.dataflow, "layer_order": self.order,
                 "element_shares": list(self.elements), "buffer_shares": list(self.buffers),
-                "tile_columns": self.tile,
+                "tile_columns": self.tile, "skips_weights": self.skips,
             },
             "fit": {"efficiency": efficiency, "uncertainty": 1.5},
             "sources": sources | {
@@ -122,7 +134,7 @@ def chosen(by: Chooser) -> Design:
     shape = Shape(
         by.suggest_categorical("kind", KINDS), by.suggest_categorical("layers", DEPTHS),
         by.suggest_categorical("hidden", WIDTHS), by.suggest_categorical("bits", BITS),
-        by.suggest_categorical("pruned", PRUNED),
+        by.suggest_categorical("pruned", PRUNED), by.suggest_categorical("kept", KEPT),
     )  # fmt: skip
     subs = by.suggest_categorical("subs", SUBS)
     elements = tuple(by.suggest_float(f"elements {number}", 0.02, 1.0) for number in range(max(SUBS)))
@@ -130,6 +142,6 @@ def chosen(by: Chooser) -> Design:
     hardware = Hardware(
         by.suggest_categorical("dataflow", DATAFLOWS), by.suggest_categorical("order", ("xw", "narrower")),
         elements[:subs], buffers[:subs], by.suggest_categorical("tile", TILES),
-        by.suggest_categorical("clock", CLOCKS),
+        by.suggest_categorical("clock", CLOCKS), by.suggest_categorical("skips", (False, True)),
     )  # fmt: skip
     return Design(shape, hardware)

@@ -2,7 +2,9 @@
 
 Each kind of layer has its own weights; depths, widths, bits and pruned graphs share them. A step trains the
 smallest, the largest and two shapes drawn at random of a kind (the sandwich rule of Yu et al., BigNAS,
-ECCV 2020). Few bits are simulated by rounding, through which gradients pass as if it were not there.
+ECCV 2020). Few bits are simulated by rounding, and weights that are left out by zeros; gradients pass through
+both as if they were not there (for zeros: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural
+Networks From Scratch", ICLR 2021).
 
 Letters: N nodes, F features, C classes.
 """
@@ -18,7 +20,7 @@ from gcnsys.datasets import Dataset
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR
 from gcnsys.kernels import Block
-from gcnsys.search.space import BITS, DEPTHS, KINDS, PRUNED, WIDTHS, Shape
+from gcnsys.search.space import BITS, DEPTHS, GROUP, KEPT, KINDS, PRUNED, WIDTHS, Shape
 
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 0.01, 5e-4, 0.5
 
@@ -45,17 +47,21 @@ class SlicedLayer(nn.Module):
         })  # fmt: skip
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, block: Block, x: Tensor, inputs: int, outputs: int, bits: int) -> Tensor:
+    def forward(self, block: Block, x: Tensor, inputs: int, outputs: int, bits: int, kept: int) -> Tensor:
         """``[N, inputs]`` (sparse or not) to ``[N, outputs]``."""
-        weight = {name: rounded(each, bits) for name, each in self.weights.items()}
-        projected = _product(x, weight["neighbours"][:inputs, :outputs])
+        rows = {"neighbours": inputs, "own": inputs, "second": outputs}
+        weight = {
+            name: rounded(thinned(each[: rows[name], :outputs], kept), bits)
+            for name, each in self.weights.items()
+        }
+        projected = _product(x, weight["neighbours"])
         bias = self.bias[:outputs]
         if self.kind == "gcn":
             return block.gcn(projected) + bias
         if self.kind == "sage":
-            return block.mean(projected) + _product(x, weight["own"][:inputs, :outputs]) + bias
+            return block.mean(projected) + _product(x, weight["own"]) + bias
         summed = (projected + block.sum(projected) + bias).relu()
-        out: Tensor = summed @ weight["second"][:outputs, :outputs]
+        out: Tensor = summed @ weight["second"]
         return out
 
 
@@ -95,11 +101,13 @@ class SuperNet(nn.Module):
         layers = self.hidden[shape.kind]
         assert isinstance(layers, nn.ModuleList)
         for layer in layers[: shape.layers - 1]:
-            h = layer(block, h, width, shape.hidden, shape.bits).relu()
+            h = layer(block, h, width, shape.hidden, shape.bits, shape.kept).relu()
             shares.append(float(torch.count_nonzero(h)) / h.numel())
             h = rounded(F.dropout(h, DROPOUT, self.training), shape.bits)
             width = shape.hidden
-        logits: Tensor = self.last[shape.kind](block, h, width, self.dataset.num_classes, shape.bits)
+        logits: Tensor = self.last[shape.kind](
+            block, h, width, self.dataset.num_classes, shape.bits, shape.kept
+        )
         return logits, shares
 
     def _dropped(self) -> Tensor:
@@ -158,7 +166,9 @@ class SuperNet(nn.Module):
         kind = draw.choice(KINDS)
         ends = [(min(DEPTHS), min(WIDTHS)), (max(DEPTHS), max(WIDTHS))]
         ends += [(draw.choice(DEPTHS), draw.choice(WIDTHS)) for _ in range(2)]
-        return [Shape(kind, *each, draw.choice(BITS), draw.choice(PRUNED)) for each in ends]
+        return [
+            Shape(kind, *each, draw.choice(BITS), draw.choice(PRUNED), draw.choice(KEPT)) for each in ends
+        ]
 
 
 def rounded(x: Tensor, bits: int) -> Tensor:
@@ -168,6 +178,18 @@ def rounded(x: Tensor, bits: int) -> Tensor:
     step = x.detach().abs().amax().clamp(min=1e-12) / (2 ** (bits - 1) - 1)
     difference: Tensor = ((x / step).round() * step - x).detach()
     return x + difference
+
+
+def thinned(weight: Tensor, kept: int) -> Tensor:
+    """``[R, C]``: of each :data:`GROUP` columns of a row the largest, others zero; gradients pass to all."""
+    if kept >= GROUP:
+        return weight
+    sizes = F.pad(weight.detach().abs(), (0, -weight.shape[1] % GROUP), value=-1.0)
+    groups = sizes.reshape(weight.shape[0], -1, GROUP)
+    mask = torch.zeros_like(groups).scatter_(2, groups.topk(kept, dim=2).indices, 1.0)
+    mask = mask.reshape(sizes.shape)[:, : weight.shape[1]]
+    difference: Tensor = (weight * mask - weight).detach()
+    return weight + difference
 
 
 def _features(x: Tensor | CSR) -> Tensor:

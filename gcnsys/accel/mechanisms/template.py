@@ -10,7 +10,7 @@ from pydantic import Field
 from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.base import Mechanism, is_resident, joined
-from gcnsys.accel.work import Order, Product, Step, Work
+from gcnsys.accel.work import Order, Product, Step, WeightGroups, Work
 
 Dataflow = Literal["columns", "blocks", "islands"]
 DATAFLOWS: tuple[Dataflow, ...] = get_args(Dataflow)
@@ -33,6 +33,9 @@ class Template(Mechanism):
         element_shares: of the chip's elements, of each sub-accelerator.
         buffer_shares: of its buffers.
         tile_columns: columns of the outputs that are made at a time; widths are padded to a multiple.
+        skips_weights: leave zeros of weights out where each group of outputs keeps equally many and a tile
+            holds whole groups: elements take the weights that are left, each with its place in the group. None
+            of the published accelerators here does; they leave out zeros of rows and of the matrix.
     """
 
     kind: Literal["template"]
@@ -41,6 +44,7 @@ class Template(Mechanism):
     element_shares: list[float] = Field(min_length=1)
     buffer_shares: list[float] = Field(min_length=1)
     tile_columns: int = Field(ge=1)
+    skips_weights: bool = False
 
     @property
     def order(self) -> Order:
@@ -52,7 +56,8 @@ class Template(Mechanism):
         combination, aggregation = float((combined / elements).max()), float((added / elements).max())
         compute = float(((combined + added) / elements).max()) / efficiency
         traffic = self._traffic(step, work, chip, rows)
-        macs = sum(product.macs for product in step.products) + step.aggregation * self._kept(work)
+        macs = sum(product.nonzeros * self._kept_columns(product) for product in step.products)
+        macs += step.aggregation * self._kept(work)
         return joined(step, combination, aggregation, compute, traffic, chip, macs=macs)
 
     def _kept(self, work: Work) -> float:
@@ -62,12 +67,36 @@ class Template(Mechanism):
     def _padded(self, columns: int) -> int:
         return math.ceil(columns / self.tile_columns) * self.tile_columns
 
+    def _skipped(self, product: Product) -> WeightGroups | None:
+        """The pattern by which weights are left out, if any are."""
+        groups = product.weight_groups
+        return groups if self.skips_weights and groups and self.tile_columns % groups.size == 0 else None
+
+    def _kept_columns(self, product: Product) -> int:
+        """Columns that an entry of the rows is multiplied for."""
+        groups = self._skipped(product)
+        return product.columns if groups is None else groups.columns(product.columns)
+
+    def _slots(self, product: Product) -> int:
+        """The same with those that padding adds."""
+        groups, columns = self._skipped(product), self._padded(product.columns)
+        return columns if groups is None else groups.columns(columns)
+
+    def _weight_bytes(self, step: Step, chip: Chip) -> float:
+        """Weights; with the place of each in its group where others are left out."""
+        bits = 0.0
+        for product in step.products:
+            groups = self._skipped(product)
+            place = 0 if groups is None else math.ceil(math.log2(groups.size))
+            bits += product.weights * (chip.value_bits + place)
+        return bits / 8
+
     def _loads(self, step: Step, work: Work) -> tuple[Loads, Loads, Loads]:
         """Combination, aggregation and rows of each sub-accelerator."""
         structure, subs = work.structure, len(self.element_shares)
         if structure.blocks is None or structure.matrix is None:
             even = np.full(subs, 1 / subs)
-            combined = sum(product.nonzeros * self._padded(product.columns) for product in step.products)
+            combined = sum(product.nonzeros * self._slots(product) for product in step.products)
             return combined * even, self._kept(work) * step.entries * self._padded(step.width) * even, (
                 structure.num_nodes * even
             )  # fmt: skip
@@ -76,7 +105,7 @@ class Template(Mechanism):
         rows = np.bincount(sub_of, minlength=subs).astype(float)
         loads = np.zeros(subs)
         for product in step.products:
-            loads = loads + _rows_of(product, sub_of, rows) * self._padded(product.columns)
+            loads = loads + _rows_of(product, sub_of, rows) * self._slots(product)
         if self.dataflow == "blocks":
             entries: Loads = np.zeros(subs)
             for number, dense in enumerate(count.dense.tolist()):
@@ -97,7 +126,7 @@ class Template(Mechanism):
         return {
             "matrix": passes * step.entries * chip.entry_bytes if step.width else 0.0,
             "rows read": passes * chip.rows_bytes(step.nonzeros, float(nodes * step.inputs)),
-            "weights": float(runs.max()) * step.weights * value,
+            "weights": float(runs.max()) * self._weight_bytes(step, chip),
             "rows written": nodes * step.outputs * value,
         }
 
