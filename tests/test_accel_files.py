@@ -52,10 +52,12 @@ def test_a_file_of_ones_own_is_an_accelerator(tmp_path):
 @pytest.mark.parametrize(
     ("before", "after", "sentence"),
     [
-        ("macs = 64", "macs = -64", "chip.macs: Input should be greater than 0, got -64"),
+        ("macs = 64", "macs = -64", "chip.macs: input should be greater than 0, got -64"),
         ("macs = 64", 'macs = "many"', "chip.macs: .* got 'many'"),
-        ("macs = 64", "mcas = 64", "chip.macs: Field required"),
-        ("hops = 1", "hops = 1\nhoops = 2", "mechanism.hoops: Extra inputs are not permitted"),
+        ("macs = 64", "mcas = 64", "unknown field of chip 'mcas'; did you mean 'macs'"),
+        ("macs = 64", "", "chip.macs: is missing"),
+        ("[chip]", "[chips]\n[chip]", "unknown field 'chips'; did you mean 'chip'"),
+        ("hops = 1", "hops = 1\nhoops = 2", "unknown field of mechanism 'hoops'; did you mean 'hops'"),
         ("hops = 1", "hops = 0.5", "mechanism.hops: .*got 0.5"),
         ('kind = "awb-gcn"', 'kind = "abacus"', "mechanism: .*'abacus'"),
         ('"chip.macs" = "me"', "", "sources: chip.macs has no source"),

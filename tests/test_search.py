@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("optuna")
 
-from gcnsys.accel import Accelerator, Structure, load, model_work
+from gcnsys.accel import Structure, load, model_work
 from gcnsys.cli.main import run
 from gcnsys.datasets import load as dataset
 from gcnsys.errors import InputError
@@ -107,7 +107,7 @@ def test_a_template_like_gcod_takes_gcods_time():
 def test_an_exported_accelerator_reads_back(tmp_path):
     accelerator = HARDWARE.accelerator(Budget(), 8)
     (tmp_path / "found.toml").write_text(as_toml(accelerator))
-    assert Accelerator.read(tmp_path / "found.toml") == accelerator
+    assert load(str(tmp_path / "found.toml")) == accelerator
 
 
 def test_blocks_are_of_one_class_and_pruning_takes_the_farthest():

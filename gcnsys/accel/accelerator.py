@@ -10,14 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import pydantic
 from pydantic import Field, model_validator
 
-from gcnsys.accel.chip import Chip, Settings
+from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import Estimate, StepCost, added
-from gcnsys.accel.mechanisms import KINDS, AnyMechanism
+from gcnsys.accel.mechanisms import AnyMechanism
+from gcnsys.accel.settings import Settings
 from gcnsys.accel.work import Work
-from gcnsys.errors import InputError
 from gcnsys.registry import unknown
 
 _UNSOURCED = {"mechanism.kind"}
@@ -67,37 +66,6 @@ class Accelerator(Settings):
         for field in sorted(set(self.sources) - given):
             raise ValueError(f"sources: {field} is no field that the file sets")
         return self
-
-    @classmethod
-    def checked(cls, values: dict[str, Any], origin: str) -> Self:
-        """From the content of a file.
-
-        Raises:
-            InputError: one sentence that names the field.
-        """
-        try:
-            return cls.model_validate(values)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"] if part not in KINDS)
-            message = first["msg"].removeprefix("Value error, ")
-            given = f", got {first['input']!r}" if isinstance(first["input"], int | float | str) else ""
-            raise InputError(f"{origin}: {field + ': ' if field else ''}{message}{given}") from error
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a file.
-
-        Raises:
-            InputError: it is no such file; the sentence names the field.
-        """
-        try:
-            return cls.checked(tomllib.loads(path.read_text()), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise InputError(f"{path}: cannot be read ({reason}); name an accelerator file") from error
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{path}: not TOML ({error})") from error
 
     def changed(self, field: str, value: float) -> Self:
         """A copy with another value of a field, for what-if questions.
@@ -180,7 +148,7 @@ def load(name: str) -> Accelerator:
         InputError: no such accelerator, or not such a file.
     """
     if name.endswith(".toml"):
-        return Accelerator.read(Path(name))
+        return Accelerator.read(Path(name), "an accelerator")
     if name not in names():
         raise unknown("accelerator", name, names())
     return Accelerator.checked(tomllib.loads((_folder() / f"{name}.toml").read_text()), f"accelerator {name}")

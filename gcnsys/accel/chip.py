@@ -1,12 +1,8 @@
 """What an accelerator is made of. Units are in the names."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Settings(BaseModel):
-    """The base of all that an accelerator file holds: nothing unknown, nothing missing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from gcnsys.accel.settings import Settings
 
 
 class Chip(Settings):

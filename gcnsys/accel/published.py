@@ -7,14 +7,11 @@ edges is always explicit: two graphs are called Reddit, and two NELL.
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
 
-import pydantic
 from pydantic import Field
 
-from gcnsys.accel.chip import Settings
+from gcnsys.accel.settings import Settings
 from gcnsys.accel.work import Kind, Structure, Work, model_work
-from gcnsys.errors import InputError
 from gcnsys.registry import unknown
 
 
@@ -56,19 +53,6 @@ class GraphCounts(Settings):
             training=training, bits=bits,
         )  # fmt: skip
 
-    @classmethod
-    def checked(cls, values: dict[str, Any], origin: str) -> Self:
-        """From a table of a file.
-
-        Raises:
-            InputError: one sentence that names the field.
-        """
-        try:
-            return cls.model_validate(values)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"{origin}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
 
 def graphs() -> dict[str, GraphCounts]:
     """Those that come with gcnsys, by name."""
@@ -83,10 +67,7 @@ def counts(argument: str) -> GraphCounts:
         InputError: no such graph, or not such a file.
     """
     if argument.endswith(".toml"):
-        try:
-            return GraphCounts.checked(tomllib.loads(Path(argument).read_text()), argument)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{argument}: cannot be read as TOML ({error})") from error
+        return GraphCounts.read(Path(argument), "a graph's counts")
     known = graphs()
     if argument not in known:
         raise unknown("graph known by its counts", argument, known)

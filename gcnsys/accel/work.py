@@ -70,8 +70,8 @@ class Structure:
 class WeightGroups:
     """Weights that are not zero in a pattern: of each group of outputs side by side, equally many.
 
-    So an accelerator can leave the others out and all of its elements still have as much to do (Mishra et al.,
-    "Accelerating Sparse Deep Neural Networks", 2021).
+    So an accelerator can leave the others out, and its elements still have equally much to do (Mishra et
+    al., "Accelerating Sparse Deep Neural Networks", 2021).
 
     Attributes:
         size: outputs of a group; the last group may be short.
@@ -83,7 +83,7 @@ class WeightGroups:
 
     def __post_init__(self) -> None:
         if not 1 <= self.kept <= self.size:
-            raise InputError(f"a group of {self.size} weights keeps 1 to {self.size} of them, got {self.kept}")
+            raise InputError(f"a group of {self.size} weights keeps 1 to {self.size}, got {self.kept}")
 
     def columns(self, columns: int) -> int:
         """Weights of an input that are not zero."""

@@ -18,6 +18,7 @@ from gcnsys.search.budget import Budget
 from gcnsys.search.choice import Choice, choose
 from gcnsys.search.export import export
 from gcnsys.search.problem import BASELINE, Problem
+from gcnsys.search.space import CHOICES
 from gcnsys.search.study import CoSearch, Found, Method, front, hypervolume
 
 EXAMPLES = """examples:
@@ -87,9 +88,10 @@ def _journal(options: argparse.Namespace) -> Path:
     """The file of trials; a folder that is there must be of the same search."""
     folder: Path = options.out
     settings = {name: getattr(options, name) for name in ("spec", "budget", "steps", "method", "seed")}
+    space = {name: list(values) for name, values in CHOICES.items()}
     kept = folder / SETTINGS
     if kept.is_file():
-        there = json.loads(kept.read_text())
+        there = _settings(kept)
         differs = [name for name in settings if there.get(name) != settings[name]]
         if differs:
             name = differs[0]
@@ -97,10 +99,23 @@ def _journal(options: argparse.Namespace) -> Path:
                 f"{folder} is of a search with --{name} {there.get(name)}, not {settings[name]}; "
                 f"go on with that, or choose another --out"
             )
+        if there.get("space") != space:
+            raise InputError(f"{folder} is of a search in another space of designs; choose another --out")
     elif folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} holds something else; choose another --out")
-    write_json(kept, settings)
+    write_json(kept, settings | {"space": space})
     return folder / JOURNAL
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What the search in a folder is of."""
+    try:
+        there = json.loads(path.read_text())
+    except ValueError:
+        there = None
+    if not isinstance(there, dict):
+        raise InputError(f"{path}: damaged; remove its folder, or choose another --out")
+    return there
 
 
 def _train(problem: Problem, folder: Path, steps: int) -> None:

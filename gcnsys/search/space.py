@@ -1,5 +1,6 @@
 """The space that is searched: a model's shape, and an accelerator of the template. It is our own."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -15,10 +16,17 @@ BITS = tuple(sorted(MACS_PER_DSP))
 PRUNED = (0.0, 0.05, 0.1, 0.2)
 GROUP = 4
 """Outputs side by side of which each input keeps equally many weights."""
-KEPT = (1, 2, 4)
+KEPT = (2, 4)
 SUBS = (1, 2, 3, 4)
 TILES = (1, 2, 4, 8, 16, 32)
 CLOCKS = (0.6, 0.8, 1.0)
+
+CHOICES: dict[str, Sequence[Any]] = {
+    "kind": KINDS, "layers": DEPTHS, "hidden": WIDTHS, "bits": BITS, "pruned": PRUNED, "kept": KEPT,
+    "subs": SUBS, "dataflow": DATAFLOWS, "order": ("xw", "narrower"), "tile": TILES, "clock": CLOCKS,
+    "skips": (False, True),
+}  # fmt: skip
+"""What is picked from, by name; shares of elements and buffers are picked from a range."""
 
 EFFICIENCY: dict[Dataflow, tuple[float, str]] = {
     "columns": (0.4535, "AWB-GCN's in gcnsys: fitted to I-GCN table 2, unexplained"),
@@ -131,17 +139,16 @@ class Design:
 
 def chosen(by: Chooser) -> Design:
     """A design, each of its parts picked in turn; all trials have the same parts."""
-    shape = Shape(
-        by.suggest_categorical("kind", KINDS), by.suggest_categorical("layers", DEPTHS),
-        by.suggest_categorical("hidden", WIDTHS), by.suggest_categorical("bits", BITS),
-        by.suggest_categorical("pruned", PRUNED), by.suggest_categorical("kept", KEPT),
-    )  # fmt: skip
-    subs = by.suggest_categorical("subs", SUBS)
+
+    def pick(name: str) -> Any:
+        return by.suggest_categorical(name, CHOICES[name])
+
+    shape = Shape(*(pick(name) for name in ("kind", "layers", "hidden", "bits", "pruned", "kept")))
+    subs = pick("subs")
     elements = tuple(by.suggest_float(f"elements {number}", 0.02, 1.0) for number in range(max(SUBS)))
     buffers = tuple(by.suggest_float(f"buffers {number}", 0.02, 1.0) for number in range(max(SUBS)))
     hardware = Hardware(
-        by.suggest_categorical("dataflow", DATAFLOWS), by.suggest_categorical("order", ("xw", "narrower")),
-        elements[:subs], buffers[:subs], by.suggest_categorical("tile", TILES),
-        by.suggest_categorical("clock", CLOCKS), by.suggest_categorical("skips", (False, True)),
+        pick("dataflow"), pick("order"), elements[:subs], buffers[:subs], pick("tile"), pick("clock"),
+        pick("skips"),
     )  # fmt: skip
     return Design(shape, hardware)

@@ -164,10 +164,11 @@ class SuperNet(nn.Module):
     def _sandwich(self) -> list[Shape]:
         draw = self.random
         kind = draw.choice(KINDS)
-        ends = [(min(DEPTHS), min(WIDTHS)), (max(DEPTHS), max(WIDTHS))]
-        ends += [(draw.choice(DEPTHS), draw.choice(WIDTHS)) for _ in range(2)]
+        ends = [(min(DEPTHS), min(WIDTHS), min(KEPT)), (max(DEPTHS), max(WIDTHS), max(KEPT))]
+        ends += [(draw.choice(DEPTHS), draw.choice(WIDTHS), draw.choice(KEPT)) for _ in range(2)]
         return [
-            Shape(kind, *each, draw.choice(BITS), draw.choice(PRUNED), draw.choice(KEPT)) for each in ends
+            Shape(kind, layers, hidden, draw.choice(BITS), draw.choice(PRUNED), kept)
+            for layers, hidden, kept in ends
         ]
 
 

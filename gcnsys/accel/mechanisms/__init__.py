@@ -1,6 +1,6 @@
 """How accelerators compute: a module each."""
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import Field
 
@@ -17,17 +17,10 @@ AnyMechanism = Annotated[
     AWBGCN | GCNAX | GCNear | GCoD | HyGCN | IGCN | Roofline | Template, Field(discriminator="kind")
 ]
 
-KINDS = frozenset(
-    str(get_args(mechanism.model_fields["kind"].annotation)[0])
-    for mechanism in get_args(get_args(AnyMechanism)[0])
-)
-"""The names that an accelerator file calls them by."""
-
 __all__ = [
     "AWBGCN",
     "GCNAX",
     "IGCN",
-    "KINDS",
     "AnyMechanism",
     "GCNear",
     "GCoD",

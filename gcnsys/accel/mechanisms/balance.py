@@ -18,7 +18,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from gcnsys.accel.chip import Settings
+from gcnsys.accel.settings import Settings
 
 Counts = npt.NDArray[np.int64]
 

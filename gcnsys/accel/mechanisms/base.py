@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from gcnsys.accel.chip import Chip, Settings
+from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
+from gcnsys.accel.settings import Settings
 from gcnsys.accel.work import Order, Step, Work
 
 

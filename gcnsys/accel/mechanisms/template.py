@@ -34,8 +34,8 @@ class Template(Mechanism):
         buffer_shares: of its buffers.
         tile_columns: columns of the outputs that are made at a time; widths are padded to a multiple.
         skips_weights: leave zeros of weights out where each group of outputs keeps equally many and a tile
-            holds whole groups: elements take the weights that are left, each with its place in the group. None
-            of the published accelerators here does; they leave out zeros of rows and of the matrix.
+            holds whole groups: elements take the weights that are left, each with its place in the group. No
+            published accelerator here does so; they leave out zeros of rows and of the matrix.
     """
 
     kind: Literal["template"]
