@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("optuna")
 
-from gcnsys.accel import Structure, load, model_work
+from gcnsys.accel import Structure, WeightGroups, load, model_work
 from gcnsys.cli.main import run
 from gcnsys.datasets import load as dataset
 from gcnsys.errors import InputError
@@ -25,7 +26,7 @@ from gcnsys.search.layouts import farthest_dropped, polarized_blocks
 from gcnsys.search.problem import Judged, Problem
 from gcnsys.search.space import EFFICIENCY, chosen
 from gcnsys.search.study import SLOWEST, front, hypervolume
-from gcnsys.search.supernet import SuperNet, rounded
+from gcnsys.search.supernet import SuperNet, rounded, thinned
 
 HARDWARE = Hardware("blocks", "xw", (0.5, 0.5), (0.5, 0.5), 1, 1.0)
 
@@ -104,6 +105,43 @@ def test_a_template_like_gcod_takes_gcods_time():
     )
 
 
+@pytest.mark.parametrize(("tile", "skips"), [(8, True), (4, True), (2, True), (8, False)])
+def test_zeros_of_weights_are_skipped_where_a_tile_holds_whole_groups(tile, skips):
+    groups, widths = WeightGroups(4, 2), [50, 18, 7]
+    structure = Structure.of(power_law(300, 900))
+    dense, thin = (model_work("t", structure, widths, 0.3, weight_groups=one) for one in (None, groups))
+    hardware = Hardware("islands", "xw", (1.0,), (1.0,), tile, 1.0, skips)
+    accelerator = hardware.accelerator(Budget(dsp=100), 32)
+    left, whole = accelerator.estimate(thin), accelerator.estimate(dense)
+    works = skips and tile % 4 == 0
+    for one, other, step in zip(left.steps, whole.steps, thin.steps("xw"), strict=True):
+        padded = -(-step.outputs // tile) * tile
+        columns = padded // 2 if works else padded
+        assert one.cycles == pytest.approx((step.nonzeros * columns + step.entries * padded) / 100)
+        assert other.cycles == pytest.approx((step.nonzeros + step.entries) * padded / 100)
+        # By hand: 18 columns are 4 groups and 2 columns; 7 are one group and 3 columns.
+        kept = {18: 4 * 2 + 2, 7: 2 + 2}[step.outputs] if works else step.outputs
+        assert one.macs == pytest.approx(step.nonzeros * kept + step.entries * step.outputs)
+    # Nobody else skips them: the zeros are multiplied.
+    for name in ("gcod", "i-gcn", "awb-gcn", "hygcn", "gcnax", "gcnear"):
+        assert load(name).estimate(thin).steps[0].compute == load(name).estimate(dense).steps[0].compute
+
+
+def test_weights_that_are_left_bring_their_place_and_training_makes_all_gradients():
+    groups = WeightGroups(4, 2)
+    work = model_work("t", Structure(200, 900), [64, 16, 4], 0.3, weight_groups=groups)
+    for skips, bits in ((False, 8), (True, 8 + 2)):
+        hardware = Hardware("columns", "xw", (1.0,), (1.0,), 16, 1.0, skips)
+        accelerator = hardware.accelerator(Budget(bram=1000), 8)  # too small for anything to be resident
+        read = accelerator.estimate(work).steps[0].traffic["weights"]
+        runs = -(-200 * 16 // 500)
+        assert read == runs * 64 * 8 * bits / 8
+    back = replace(work, training=True).steps("xw")[2:]
+    assert all(product.weight_groups is None for step in back for product in step.products)
+    with pytest.raises(InputError, match="keeps 1 to 4, got 5"):
+        WeightGroups(4, 5)
+
+
 def test_an_exported_accelerator_reads_back(tmp_path):
     accelerator = HARDWARE.accelerator(Budget(), 8)
     (tmp_path / "found.toml").write_text(as_toml(accelerator))
@@ -134,11 +172,25 @@ def test_few_bits_are_a_grid_that_gradients_do_not_see():
     assert rounded(x, 32) is x
 
 
+@pytest.mark.parametrize("kept", [1, 2, 3, 4])
+def test_the_largest_weights_of_each_group_are_kept_and_gradients_pass_to_all(kept):
+    weight = torch.randn(6, 7, requires_grad=True)
+    thin = thinned(weight, kept)
+    for row in range(6):
+        for group in (slice(0, 4), slice(4, 7)):  # the last one is short
+            sizes = weight[row, group].detach().abs()
+            least = sizes.sort(descending=True).values[: min(kept, len(sizes))].min()
+            assert torch.equal(thin[row, group], torch.where(sizes >= least, weight[row, group], 0.0))
+    (grad,) = torch.autograd.grad(thin.sum(), weight)
+    assert torch.equal(grad, torch.ones(6, 7))
+
+
+@pytest.mark.parametrize("kept", [2, 4])
 @pytest.mark.parametrize("kind", ["gcn", "sage", "gin"])
-def test_a_slice_of_the_supernet_is_a_network_of_its_size(kind):
+def test_a_slice_of_the_supernet_is_a_network_of_its_size(kind, kept):
     data = dataset("digits")
     net = SuperNet(data, {0.0: LocalBlock.from_graph(data.graph)}, seed=0).eval()
-    shape = Shape(kind, 3, 8)
+    shape = Shape(kind, 3, 6, kept=kept)
     logits, shares = net(shape)
     looped = data.graph.adjacency.looped().to_scipy().toarray().astype(float)
     plain = data.graph.to_scipy().toarray().astype(float)
@@ -148,15 +200,18 @@ def test_a_slice_of_the_supernet_is_a_network_of_its_size(kind):
         "sage": plain / plain.sum(1, keepdims=True).clip(1),
         "gin": plain + np.eye(len(plain)),
     }[kind]
-    h, widths = data.x.numpy().astype(float), [64, 8, 8, 10]
+    h, widths = data.x.numpy().astype(float), [64, 6, 6, 10]
     for number, layer in enumerate([*net.hidden[kind], net.last[kind]]):
-        weight = {name: each.detach().numpy().astype(float) for name, each in layer.weights.items()}
         bias, (low, high) = layer.bias.detach().numpy()[: widths[number + 1]], widths[number : number + 2]
-        out = matrix @ h @ weight["neighbours"][:low, :high] + bias
+        weight = {
+            name: thinned(each[: high if name == "second" else low, :high], kept).detach().double().numpy()
+            for name, each in layer.weights.items()
+        }
+        out = matrix @ h @ weight["neighbours"] + bias
         if kind == "sage":
-            out += h @ weight["own"][:low, :high]
+            out += h @ weight["own"]
         if kind == "gin":
-            out = out.clip(0) @ weight["second"][:high, :high]
+            out = out.clip(0) @ weight["second"]
         h = out if number == 2 else out.clip(0)
         if number < 2:
             assert shares[number] == pytest.approx(np.count_nonzero(h) / h.size, abs=1e-3)
@@ -237,6 +292,13 @@ def test_the_command_searches_exports_and_goes_on(tmp_path, monkeypatch, capsys)
     assert "trained holds something else" in capsys.readouterr().err
     assert run([*words, "--seed", "4"]) == 2
     assert "is of a search with --seed 0, not 4" in capsys.readouterr().err
+    settings = json.loads((tmp_path / "co/search.json").read_text())
+    (tmp_path / "co/search.json").write_text(json.dumps(settings | {"space": {}}))
+    assert run(words) == 2
+    assert "another space of designs" in capsys.readouterr().err
+    (tmp_path / "co/search.json").write_text("{")
+    assert run(words) == 2
+    assert "search.json: damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from gcnsys.accel.blocks import BlockCounts, Blocks
 from gcnsys.accel.estimate import Estimate, StepCost
 from gcnsys.accel.islands import IslandTasks
 from gcnsys.accel.published import GraphCounts, counts, graphs
-from gcnsys.accel.work import Layer, Step, Structure, Work, model_work
+from gcnsys.accel.work import Layer, Step, Structure, WeightGroups, Work, model_work
 
 __all__ = [
     "Accelerator", "BlockCounts", "Blocks", "Estimate", "GraphCounts", "IslandTasks", "Layer", "Step",
-    "StepCost", "Structure", "Work", "counts", "graphs", "load", "model_work", "names",
+    "StepCost", "Structure", "WeightGroups", "Work", "counts", "graphs", "load", "model_work", "names",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 from gcnsys.accel.settings import Settings
-from gcnsys.accel.work import Kind, Structure, Work, model_work
+from gcnsys.accel.work import Kind, Structure, WeightGroups, Work, model_work
 from gcnsys.registry import unknown
 
 
@@ -44,13 +44,14 @@ class GraphCounts(Settings):
     def work(
         self, name: str, *, hidden: int | None = None, layers: int = 2, kind: Kind = "gcn",
         hidden_density: float | None = None, training: bool = False, bits: int | None = None,
+        weight_groups: WeightGroups | None = None,
     ) -> Work:  # fmt: skip
         """A model on it."""
         widths = [self.features, *[hidden or self.hidden] * (layers - 1), self.classes]
         share = self.hidden_density if hidden_density is None else hidden_density
         return model_work(
             name, self.structure(kind), widths, self.feature_density, kind=kind, hidden_density=share,
-            training=training, bits=bits,
+            training=training, bits=bits, weight_groups=weight_groups,
         )  # fmt: skip
 
 

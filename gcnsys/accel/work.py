@@ -151,6 +151,12 @@ class Product:
         return self.nonzeros * self.columns
 
     @property
+    def kept_macs(self) -> float:
+        """Without those of weights that are zero by a pattern."""
+        groups = self.weight_groups
+        return self.macs if groups is None else self.nonzeros * groups.columns(self.columns)
+
+    @property
     def weights(self) -> float:
         """Weights that are read."""
         return self.inner * self.columns * self.weight_density
@@ -186,6 +192,11 @@ class Step:
     def combination(self) -> float:
         """Multiply-accumulates of rows times weights."""
         return sum(product.macs for product in self.products)
+
+    @property
+    def kept_combination(self) -> float:
+        """The same without weights that are zero by a pattern."""
+        return sum(product.kept_macs for product in self.products)
 
     @property
     def aggregation(self) -> float:

@@ -18,7 +18,7 @@ from gcnsys.search.budget import Budget
 from gcnsys.search.choice import Choice, choose
 from gcnsys.search.export import export
 from gcnsys.search.problem import BASELINE, Problem
-from gcnsys.search.space import CHOICES
+from gcnsys.search.space import CHOICES, GROUP
 from gcnsys.search.study import CoSearch, Found, Method, front, hypervolume
 
 EXAMPLES = """examples:
@@ -131,11 +131,15 @@ def _train(problem: Problem, folder: Path, steps: int) -> None:
 
 def _told(choice: Choice, found: list[Found], problem: Problem) -> dict[str, Any]:
     best, shape = choice.found, choice.found.design.shape
-    gcod = problem.gcod(shape.bits).estimate(problem.work(shape)).seconds
+    beside = problem.beside_gcod(best.design)
     return {
         "dataset": problem.dataset.name, "design": best.design.plain(),
         "seconds_estimated": best.judged.seconds,
-        "gcod_seconds_same_model": gcod, "over_gcod_same_model": gcod / best.judged.seconds,
+        "hidden_density": problem.accuracy(shape)[2],
+        "gcod_seconds_same_model": beside["as_it_is"] * best.judged.seconds,
+        "over_gcod_same_model": beside["as_it_is"],
+        "over_gcod_one_constant": beside["one_constant"],
+        "over_gcod_that_skips_zeros": beside["zeros_skipped"],
         "gcod_seconds_baseline_model": problem.gcod(32).estimate(problem.work(BASELINE)).seconds,
         "retrained": choice.plain(), "hypervolume": hypervolume(found),
         "front": [
@@ -160,21 +164,28 @@ def _say(told: dict[str, Any], output: Output) -> None:
     rows = [
         (
             each["model"]["kind"], each["model"]["layers"], each["model"]["hidden"], each["model"]["bits"],
-            f"{each['model']['pruned']:.0%}", each["accelerator"]["dataflow"],
-            len(each["accelerator"]["elements"]),
+            f"{each['model']['pruned']:.0%}", f"{each['model']['kept'] / GROUP:.0%}",
+            each["accelerator"]["dataflow"], len(each["accelerator"]["elements"]),
             f"{each['val_acc']:.3f}", f"{1e6 * each['seconds']:.3f}",
         )
         for each in told["front"]
     ]  # fmt: skip
     output.table(
-        ("front", "layers", "hidden", "bits", "pruned", "dataflow", "parts", "validation", "µs, estimated"),
+        (
+            "front", "layers", "hidden", "bits", "pruned", "weights", "dataflow", "parts", "validation",
+            "µs, estimated",
+        ),
         rows,
-    )
+    )  # fmt: skip
     alone, model = told["retrained"], told["design"]["model"]
     output.say(
         f"chosen: {model['kind']}, {model['layers']} layers of {model['hidden']}, {model['bits']} bits, "
-        f"{model['pruned']:.0%} of edges pruned; {1e6 * told['seconds_estimated']:.3f} µs by estimate, "
-        f"{told['over_gcod_same_model']:.2f} times as fast as GCoD's template on the same model, bits, budget"
+        f"{model['pruned']:.0%} of edges pruned, {model['kept']} of {GROUP} weights kept; "
+        f"{1e6 * told['seconds_estimated']:.3f} µs by estimate"
+    )
+    output.say(
+        f"{told['over_gcod_same_model']:.2f} times as fast as GCoD's template on the same model, bits and "
+        f"budget; {told['over_gcod_that_skips_zeros']:.2f} if that skipped zeros of weights as well"
     )
     output.say(
         f"trained alone, {told['seeds']} seeds: test {alone['test_acc']:.3f}, baseline GCN "

@@ -12,6 +12,7 @@ from gcnsys.cli.output import Output
 from gcnsys.cli.workload import KINDS, work_of
 from gcnsys.errors import InputError
 from gcnsys.plan.units import amount
+from gcnsys.search.space import GROUP
 
 EXAMPLES = """examples:
   gcnsys estimate counts:cora
@@ -49,6 +50,10 @@ def add(subparsers: Any) -> None:
     model.add_argument("--layers", type=int, help="(default: 2)")
     model.add_argument("--hidden", type=int, help="width between layers (default: the published one, or 16)")
     model.add_argument("--density", type=float, help="share of hidden rows that is not zero (default: 1)")
+    model.add_argument(
+        "--kept", type=int, metavar="N",
+        help=f"weights that are not zero, of each {GROUP} side by side (default: {GROUP})",
+    )  # fmt: skip
     model.add_argument("--bits", type=int, help="of a value (default: the accelerator's)")
     model.add_argument("--training", action="store_true", help="an epoch: forth, back and update")
     graph = parser.add_argument_group("graph")

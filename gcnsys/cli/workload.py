@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gcnsys.accel import Blocks, IslandTasks, Structure, Work, counts, model_work
+from gcnsys.accel import Blocks, IslandTasks, Structure, WeightGroups, Work, counts, model_work
 from gcnsys.accel.work import Kind
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
@@ -20,6 +20,7 @@ from gcnsys.kernels import LocalBlock, SparseRows
 from gcnsys.nn.stack import GNN
 from gcnsys.polarize import disk as polarized
 from gcnsys.search.layouts import blocks_of, island_tasks
+from gcnsys.search.space import GROUP
 from gcnsys.train.folder import CONFIG
 from gcnsys.train.source import is_partitioning
 from gcnsys.train.trained import TrainedRun
@@ -43,7 +44,7 @@ def work_of(options: argparse.Namespace) -> Work:
         return graph.work(
             spec.removeprefix(COUNTS), hidden=options.hidden, layers=options.layers or 2,
             kind=options.model or "gcn", hidden_density=options.density, training=options.training,
-            bits=options.bits,
+            bits=options.bits, weight_groups=_groups(options),
         )  # fmt: skip
     if (Path(spec) / CONFIG).is_file():
         return _of_run(Path(spec), options)
@@ -59,12 +60,22 @@ def work_of(options: argparse.Namespace) -> Work:
     return model_work(
         dataset.name, _structure(dataset.graph, kind, options, saved), widths, dataset.x, kind=kind,
         hidden_density=density, training=options.training, bits=options.bits,
+        weight_groups=_groups(options),
     )  # fmt: skip
+
+
+def _groups(options: argparse.Namespace) -> WeightGroups | None:
+    """The pattern of weights that are not zero."""
+    if options.kept in (None, GROUP):
+        return None
+    if not 1 <= options.kept <= GROUP:
+        raise InputError(f"--kept {options.kept}: of each {GROUP} weights, 1 to {GROUP} are kept")
+    return WeightGroups(GROUP, options.kept)
 
 
 def _of_run(folder: Path, options: argparse.Namespace) -> Work:
     """A trained model on its graph, the zeros of its hidden rows and weights counted."""
-    for flag in ("hidden", "layers", "model", "density"):
+    for flag in ("hidden", "layers", "model", "density", "kept"):
         if getattr(options, flag) is not None:
             raise InputError(f"--{flag} says what {folder} says already; drop it, or name the dataset")
     run = TrainedRun.open(folder)

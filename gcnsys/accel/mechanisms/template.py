@@ -56,7 +56,9 @@ class Template(Mechanism):
         combination, aggregation = float((combined / elements).max()), float((added / elements).max())
         compute = float(((combined + added) / elements).max()) / efficiency
         traffic = self._traffic(step, work, chip, rows)
-        macs = sum(product.nonzeros * self._kept_columns(product) for product in step.products)
+        macs = sum(
+            product.macs if self._skipped(product) is None else product.kept_macs for product in step.products
+        )
         macs += step.aggregation * self._kept(work)
         return joined(step, combination, aggregation, compute, traffic, chip, macs=macs)
 
@@ -72,13 +74,8 @@ class Template(Mechanism):
         groups = product.weight_groups
         return groups if self.skips_weights and groups and self.tile_columns % groups.size == 0 else None
 
-    def _kept_columns(self, product: Product) -> int:
-        """Columns that an entry of the rows is multiplied for."""
-        groups = self._skipped(product)
-        return product.columns if groups is None else groups.columns(product.columns)
-
     def _slots(self, product: Product) -> int:
-        """The same with those that padding adds."""
+        """Columns that an entry of the rows is multiplied for, those of padding too."""
         groups, columns = self._skipped(product), self._padded(product.columns)
         return columns if groups is None else groups.columns(columns)
 
