@@ -96,7 +96,7 @@ class Problem:
         """How many times as fast as GCoD's template a design is, on its own model, bits and budget.
 
         Returns:
-            ``as_it_is``; ``one_constant``: if the design reaches no more of its rate than GCoD does of its own;
+            ``as_it_is``; ``one_constant``: if the design reaches no larger a share of its rate than GCoD;
             ``zeros_skipped``: over a GCoD that skips zeros of weights as well, in equally many elements.
         """
         work, bits = self.work(design.shape), design.shape.bits
