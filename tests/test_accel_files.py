@@ -59,7 +59,12 @@ def test_a_file_of_ones_own_is_an_accelerator(tmp_path):
         ("[chip]", "[chips]\n[chip]", "unknown field 'chips'; did you mean 'chip'"),
         ("hops = 1", "hops = 1\nhoops = 2", "unknown field of mechanism 'hoops'; did you mean 'hops'"),
         ("hops = 1", "hops = 0.5", "mechanism.hops: .*got 0.5"),
-        ('kind = "awb-gcn"', 'kind = "abacus"', "mechanism: .*'abacus'"),
+        (
+            'kind = "awb-gcn"',
+            'kind = "agb-gcn"',
+            "unknown kind of mechanism 'agb-gcn'; did you mean 'awb-gcn'",
+        ),
+        ('kind = "awb-gcn"', "", "mechanism.kind: is missing; known: awb-gcn"),
         ('"chip.macs" = "me"', "", "sources: chip.macs has no source"),
         ('"chip.macs" = "me"', '"chip.macs" = "me"\n"chip.power_watt" = "me"', "chip.power_watt is no field"),
         ("[chip]", "[chip", "not TOML"),

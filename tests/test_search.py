@@ -62,8 +62,12 @@ def test_a_budget_is_read_and_checked():
     assert Budget().macs(8) == load("gcod-8bit").chip.macs
     for text, sentence in (
         ("dsp", "needs a number"),
-        ("lut=3", "'lut' is unknown"),
+        ("lut=3", "unknown budget 'lut'"),
         ("dsp=0", "must be positive"),
+        ("clock=inf", "must be positive and finite, got inf"),
+        ("bram=nan", "must be positive and finite, got nan"),
+        ("dsp=0.3", "dsp must be at least 1"),
+        ("dsp=4,dsp=5", "dsp is given twice"),
     ):
         with pytest.raises(InputError, match=sentence):
             Budget.parse(text)
@@ -304,7 +308,7 @@ def test_the_command_searches_exports_and_goes_on(tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--budget", "lut=3"], "'lut' is unknown"),
+        (["--budget", "lut=3"], "unknown budget 'lut'"),
         (["--trials", "0"], "--trials must be at least 1"),
         (["--method", "guess"], "invalid choice"),
     ],

@@ -65,20 +65,30 @@ def _problem(model: type[BaseModel], error: pydantic.ValidationError) -> str:
         return str(unknown(f"field of {'.'.join(at)}" if at else "field", name, table.model_fields))
     if first["type"] == "missing":
         return f"{'.'.join([*at, name])}: is missing"
+    if first["type"].startswith("union_tag"):
+        kinds = _kinds(table)
+        if first["type"] == "union_tag_not_found":
+            return f"{'.'.join([*at, name])}.kind: is missing; known: {', '.join(sorted(kinds))}"
+        return str(unknown(f"kind of {name}", str(first["ctx"]["tag"]), kinds))
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     given = f", got {first['input']!r}" if isinstance(first["input"], int | float | str) else ""
     return f"{'.'.join([*at, name])}: {message}{given}" if name else f"{message}{given}"
 
 
-def _inside(table: type[BaseModel], part: str) -> tuple[type[BaseModel], bool]:
-    """The table that a part of a place leads to, and whether it is a name, not the kind of table meant."""
-    kinds = {
+def _kinds(table: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Tables that a field may hold one of, by their kinds."""
+    return {
         kind: other
         for field in table.model_fields.values() for other in get_args(field.annotation)
         if isinstance(other, type) and issubclass(other, BaseModel) and "kind" in other.model_fields
         for kind in get_args(other.model_fields["kind"].annotation)
     }  # fmt: skip
+
+
+def _inside(table: type[BaseModel], part: str) -> tuple[type[BaseModel], bool]:
+    """The table that a part of a place leads to, and whether it is a name, not the kind of table meant."""
+    kinds = _kinds(table)
     if part in kinds:
         return kinds[part], False
     field = table.model_fields.get(part)
