@@ -20,7 +20,7 @@ from gcnsys.datasets import load as dataset
 from gcnsys.errors import InputError
 from gcnsys.kernels import LocalBlock
 from gcnsys.search import Budget, CoSearch, Design, Found, Hardware, Shape
-from gcnsys.search.choice import choose
+from gcnsys.search.choice import choose, near_front
 from gcnsys.search.export import as_toml
 from gcnsys.search.layouts import farthest_dropped, polarized_blocks
 from gcnsys.search.problem import Judged, Problem
@@ -359,14 +359,26 @@ def test_the_fastest_as_good_as_the_baseline_is_chosen():
     worth = {16: 0.80, 8: 0.9, 32: 0.79, 64: 0.82}
     problem = SimpleNamespace(
         accuracy=lambda shape: (0.80, 0.0, []),
-        alone=lambda shape, seeds, steps: [(worth[shape.hidden], 0.5)] * seeds,
+        alone=lambda shape, seed, steps: (trained.append(shape.hidden) or worth[shape.hidden], 0.5),
     )
+    trained = []
     # 8 columns are too far below with shared weights, 32 are below the baseline alone.
-    chosen_one = choose(tried, problem, seeds=2, steps=1)
+    chosen_one = choose(tried, problem, seeds=3, steps=1)
     assert chosen_one.found.number == 2
+    assert trained == [16] * 3 + [32] * 3 + [64] * 3
     assert chosen_one.plain()["no_worse_than_baseline"]
     worth[64] = 0.7
-    assert not choose(tried, problem, seeds=2, steps=1).plain()["no_worse_than_baseline"]
+    trained.clear()
+    none_as_good = choose(tried, problem, seeds=3, steps=1)
+    assert not none_as_good.plain()["no_worse_than_baseline"]
+    assert none_as_good.found.number == 1
+    assert trained == [16] * 3 + [32] * 3 + [64]  # given up after a seed
+
+
+def test_near_a_front_is_what_no_faster_one_beats_by_much():
+    tried = found((0.6, 1e-6), (0.70, 2e-6), (0.69, 3e-6), (0.67, 4e-6), (0.75, 5e-6))
+    assert [each.number for each in near_front(tried, least=0.65)] == [1, 2, 4]
+    assert [each.number for each in near_front(tried, least=0.9)] == [4]
 
 
 def test_nothing_is_left_behind_where_the_data_cannot_be_used(tmp_path, monkeypatch, capsys):

@@ -31,7 +31,7 @@ from gcnsys.search.space import Shape
 from gcnsys.search.study import CoSearch, Method, hypervolume
 
 RESULTS = Path(__file__).parent / "results.json"
-TRIALS, STEPS, SEEDS, RETRAINED = 400, 200, 5, 5
+TRIALS, STEPS, SEEDS, RETRAINED = 400, 400, 5, 5
 
 
 def design() -> dict[str, Any]:
