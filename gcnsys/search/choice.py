@@ -56,8 +56,8 @@ class Choice:
 def choose(found: Sequence[Found], problem: Problem, *, seeds: int, steps: int) -> Choice:
     """Train models alone, the fastest first, until one validates no worse than the baseline.
 
-    A model is given up as soon as the mean over its seeds so far is :data:`SLACK` below the baseline's. If none
-    is as good, the best of them is taken, and the choice says so.
+    A model is given up as soon as the mean over its seeds so far is :data:`SLACK` below the baseline's. If
+    none is as good, the best of them is taken, and the choice says so.
     """
     baseline = _alone(BASELINE, problem, seeds=seeds, steps=steps)
     tried: dict[Shape, Choice] = {}
