@@ -82,7 +82,7 @@ def _cosearch(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         "seeds": options.retrain, "folder": str(folder),
     }  # fmt: skip
     write_json(folder / FRONT, told)
-    _draw(told, found, problem, folder)
+    _draw(told, choice, found, problem, folder)
     _say(told, output)
     return told
 
@@ -152,14 +152,19 @@ def _told(choice: Choice, found: list[Found], problem: Problem) -> dict[str, Any
     }  # fmt: skip
 
 
-def _draw(told: dict[str, Any], found: list[Found], problem: Problem, folder: Path) -> None:
+def _draw(told: dict[str, Any], choice: Choice, found: list[Found], problem: Problem, folder: Path) -> None:
     from gcnsys.report.front import plot
 
-    shared = problem.accuracy(BASELINE)[0]
+    shared, judged = problem.accuracy(BASELINE)[0], choice.found.judged
     plot(
         told["dataset"], [(each.judged.seconds, each.judged.accuracy) for each in found],
         [(each["seconds"], each["val_acc"]) for each in told["front"]],
-        {"baseline GCN on GCoD's template": (told["gcod_seconds_baseline_model"], shared)}, folder / PICTURE,
+        {
+            "baseline GCN on GCoD's template": (told["gcod_seconds_baseline_model"], shared),
+            "chosen": (judged.seconds, judged.accuracy),
+            "its model on GCoD's template": (told["gcod_seconds_same_model"], judged.accuracy),
+        },
+        folder / PICTURE,
     )  # fmt: skip
 
 

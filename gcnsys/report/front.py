@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gcnsys.report.style import COLOURS, figure, save
+from gcnsys.report.style import COLOURS, figure, legend, save
 
 Point = tuple[float, float]
 """Seconds, accuracy."""
@@ -38,5 +38,9 @@ def plot(
         xscale="log",
         title=name,
     )
-    axis.legend(frameon=False, loc="lower right")
+    # Plain numbers; between powers of ten only where there is hardly more than one of those.
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}" if high < 10 * low else "")
+    legend(axis)
     save(made, path)
