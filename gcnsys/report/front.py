@@ -14,6 +14,8 @@ def plot(
 ) -> None:
     """Draw accuracy against latency to a PNG."""
     made, axes = figure(1, 1, width=7.5, height=5)
+    from matplotlib.ticker import LogLocator
+
     axis = axes[0][0]
     axis.scatter(
         [1e6 * each[0] for each in tried], [each[1] for each in tried], s=10, color="#BBBBBB", label="tried"
@@ -38,9 +40,10 @@ def plot(
         xscale="log",
         title=name,
     )
-    # Plain numbers; between powers of ten only where there is hardly more than one of those.
     low, high = axis.get_xlim()
+    if high < 100 * low:  # powers of ten alone would be one or two numbers
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}" if high < 10 * low else "")
+    axis.xaxis.set_minor_formatter("")
     legend(axis)
     save(made, path)
