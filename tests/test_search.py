@@ -234,7 +234,8 @@ def test_the_supernet_learns_and_so_does_a_shape_alone():
     assert test > 0.8
 
 
-def test_a_study_goes_on_with_what_is_kept(tmp_path):
+@pytest.mark.parametrize("method", ["evolution", "random"])
+def test_a_study_goes_on_with_what_is_kept(tmp_path, method):
     tried = []
 
     def judge(design):
@@ -242,12 +243,13 @@ def test_a_study_goes_on_with_what_is_kept(tmp_path):
         return Judged(design.shape.hidden / 64, design.hardware.tile * 1e-6)
 
     journal = tmp_path / "trials"
-    CoSearch(judge, journal, seed=3).run(12)
-    again = CoSearch(judge, journal, seed=3)
+    CoSearch(judge, journal, method=method, seed=3).run(12)
+    again = CoSearch(judge, journal, method=method, seed=3)
     assert again.done == 12
     again.run(20)
     assert len(tried) == 20
     assert [each.design for each in again.found()] == tried
+    assert len(set(tried)) == 20  # nothing is proposed again
 
 
 def test_searching_beats_drawing_at_random():

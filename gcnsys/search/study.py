@@ -11,6 +11,8 @@ from gcnsys.registry import require
 from gcnsys.search.problem import Judged
 from gcnsys.search.space import Design, chosen
 
+_STRIDE = 1_000_003
+
 Method = Literal["evolution", "bayes", "random"]
 
 SLOWEST = 1e-3
@@ -54,9 +56,9 @@ class CoSearch:
         self._fixed: Callable[[dict[str, Any]], Any] = optuna.trial.FixedTrial
         self._complete = optuna.trial.TrialState.COMPLETE
         samplers = {
-            "evolution": lambda: optuna.samplers.NSGAIISampler(population_size=40, seed=seed),
-            "bayes": lambda: optuna.samplers.TPESampler(seed=seed),
-            "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+            "evolution": lambda seed: optuna.samplers.NSGAIISampler(population_size=40, seed=seed),
+            "bayes": lambda seed: optuna.samplers.TPESampler(seed=seed),
+            "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
         }
         storage = None
         if journal is not None:
@@ -66,13 +68,15 @@ class CoSearch:
             storage = JournalStorage(JournalFileBackend(str(journal)))
         try:
             self.study = optuna.create_study(
-                study_name="cosearch", directions=["maximize", "minimize"], sampler=samplers[method](),
-                storage=storage, load_if_exists=True,
+                study_name="cosearch", directions=["maximize", "minimize"], storage=storage,
+                load_if_exists=True,
             )  # fmt: skip
         except (ValueError, KeyError) as error:
             raise InputError(
                 f"{journal}: not a study of this search ({error}); choose another --out"
             ) from error
+        # What goes on draws other numbers than it began with, or it would propose the same designs again.
+        self.study.sampler = samplers[method]((seed + _STRIDE * len(self.study.trials)) % 2**32)
         self.judge = judge
 
     @property
