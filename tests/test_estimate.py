@@ -122,9 +122,17 @@ def test_training_is_more_than_inference(capsys):
     assert [step["name"] for step in more["estimates"][0]["steps"]][-1] == "update"
 
 
+def test_weights_that_are_zero_are_not_read_but_multiplied(capsys):
+    words = ("counts:reddit", "--accelerator", "gcod", "--hidden", "64")
+    whole, half = (told(capsys, *words, "--kept", kept)["estimates"][0]["steps"][0] for kept in "42")
+    assert half["traffic_bytes"]["weights"] == whole["traffic_bytes"]["weights"] / 2
+    assert half["compute_cycles"] == whole["compute_cycles"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["counts:cora", "--kept", "5"], "--kept 5: of each 4 weights, 1 to 4 are kept"),
         (["counts:redit"], "did you mean 'reddit'"),
         (["counts:cora", "--accelerator", "hygnc"], "did you mean 'hygcn'"),
         (["counts:cora", "--accelerator", "none.toml"], "none.toml: cannot be read"),

@@ -279,6 +279,26 @@ def test_a_problem_judges_a_design_by_both(tmp_path):
     assert (gcod.chip.macs, gcod.chip.value_bits) == (640, 8)
 
 
+def test_what_a_design_gains_over_gcod_is_told_apart():
+    problem = Problem(dataset("digits"), Budget(dsp=256), seed=0)
+    shape = Shape(hidden=16, bits=8, kept=2)
+    own = Hardware("islands", "xw", (1.0,), (1.0,), 4, 1.0, True)
+    beside = problem.beside_gcod(Design(shape, own))
+    assert beside["as_it_is"] == pytest.approx(
+        problem.gcod(8).estimate(problem.work(shape)).seconds / problem.judge(Design(shape, own)).seconds
+    )
+    share = load("gcod").fit.efficiency
+    assert beside["one_constant"] == pytest.approx(share * beside["as_it_is"])
+    # A GCoD that skips zeros gains what a template of its dataflow gains by skipping, padding aside.
+    both = [
+        problem.judge(Design(shape, Hardware("columns", "xw", (1.0,), (1.0,), 4, 1.0, skips))).seconds
+        for skips in (False, True)
+    ]
+    assert beside["zeros_skipped"] / beside["as_it_is"] == pytest.approx(both[1] / both[0], rel=0.03)
+    dense = problem.beside_gcod(Design(Shape(hidden=16, bits=8), own))
+    assert dense["zeros_skipped"] == pytest.approx(dense["as_it_is"])
+
+
 def test_the_command_searches_exports_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["cosearch", "digits", "--budget", "dsp=256", "--steps", "10", "--retrain", "1", "--out", "co"]
@@ -288,11 +308,19 @@ def test_the_command_searches_exports_and_goes_on(tmp_path, monkeypatch, capsys)
     assert told["over_gcod_same_model"] > 0
     assert (tmp_path / "co/front.png").stat().st_size > 10_000
     assert run([*words, "--trials", "18", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["trials_before"] == 15
+    told = json.loads(capsys.readouterr().out)
+    assert told["trials_before"] == 15
     # What was exported is used as it is.
     design = ["estimate", "npz:co/design/graph.npz", "--blocks", "co/design/blocks.npz"]
     assert run([*design, "--accelerator", "co/design/accelerator.toml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["estimates"][0]["accelerator"] == "found"
+    model, shares = told["design"]["model"], told["hidden_density"]
+    words_of = ["--model", model["kind"], "--layers", str(model["layers"]), "--hidden", str(model["hidden"])]
+    words_of += ["--bits", str(model["bits"]), "--kept", str(model["kept"])]
+    words_of += ["--density", ",".join(map(str, shares)), "--islands", "find"]
+    assert run([*design, *words_of, "--accelerator", "co/design/accelerator.toml", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["estimates"][0]["seconds"]
+    assert again == pytest.approx(told["seconds_estimated"])
     assert run(["train", "co/design/run.toml", "--set", "epochs=2", "--out", "trained"]) == 0
     assert run([*words[:-1], "trained", "--trials", "3"]) == 2
     assert "trained holds something else" in capsys.readouterr().err

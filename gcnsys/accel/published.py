@@ -5,6 +5,7 @@ edges is always explicit: two graphs are called Reddit, and two NELL.
 """
 
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,8 +44,8 @@ class GraphCounts(Settings):
 
     def work(
         self, name: str, *, hidden: int | None = None, layers: int = 2, kind: Kind = "gcn",
-        hidden_density: float | None = None, training: bool = False, bits: int | None = None,
-        weight_groups: WeightGroups | None = None,
+        hidden_density: float | Sequence[float] | None = None, training: bool = False,
+        bits: int | None = None, weight_groups: WeightGroups | None = None,
     ) -> Work:  # fmt: skip
         """A model on it."""
         widths = [self.features, *[hidden or self.hidden] * (layers - 1), self.classes]

@@ -49,7 +49,10 @@ def add(subparsers: Any) -> None:
     model.add_argument("--model", choices=KINDS, help="kind of layers (default: gcn)")
     model.add_argument("--layers", type=int, help="(default: 2)")
     model.add_argument("--hidden", type=int, help="width between layers (default: the published one, or 16)")
-    model.add_argument("--density", type=float, help="share of hidden rows that is not zero (default: 1)")
+    model.add_argument(
+        "--density", type=_shares, metavar="SHARE[,SHARE...]",
+        help="share of hidden rows that is not zero, one for all layers or one each (default: 1)",
+    )  # fmt: skip
     model.add_argument(
         "--kept", type=int, metavar="N",
         help=f"weights that are not zero, of each {GROUP} side by side (default: {GROUP})",
@@ -95,6 +98,16 @@ def _estimate(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         plot(work.name, told["estimates"], base.accelerator, options.plot)
         told["plot"] = _drawn(options.plot, output)
     return told
+
+
+def _shares(text: str) -> float | list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no share, such as 0.8, or one a layer: 0.8,0.5"
+        ) from None
+    return values if len(values) > 1 else values[0]
 
 
 def _names(text: str) -> list[str]:
