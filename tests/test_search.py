@@ -2,7 +2,11 @@
 
 import json
 import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -250,6 +254,32 @@ def test_a_study_goes_on_with_what_is_kept(tmp_path, method):
     assert len(tried) == 20
     assert [each.design for each in again.found()] == tried
     assert len(set(tried)) == 20  # nothing is proposed again
+
+
+def test_a_search_that_was_killed_while_it_wrote_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "co").mkdir()
+    journal = Path("co/trials")  # relative, as people give it
+    code = f"""
+import os, signal
+from pathlib import Path
+from gcnsys.search import CoSearch
+from gcnsys.search.problem import Judged
+search = CoSearch(lambda design: Judged(0.5, 1e-6), Path({str(journal)!r}))
+search.run(3)
+class Dies(dict):  # killed with the lock in its hands
+    def items(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+search.study._storage._backend.append_logs([Dies(a=1)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=100)
+    assert done.returncode == -signal.SIGKILL
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":4,"worker_id"')  # a line's beginning
+    again = CoSearch(lambda design: Judged(0.5, 1e-6), journal)
+    assert again.done == 3
+    again.run(5)
+    assert CoSearch(lambda design: Judged(0.5, 1e-6), journal).done == 5
 
 
 def test_searching_beats_drawing_at_random():

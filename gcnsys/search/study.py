@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gcnsys.errors import InputError
 from gcnsys.registry import require
+from gcnsys.search.journal import storage
 from gcnsys.search.problem import Judged
 from gcnsys.search.space import Design, chosen
 
@@ -60,16 +61,10 @@ class CoSearch:
             "bayes": lambda seed: optuna.samplers.TPESampler(seed=seed),
             "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
         }
-        storage = None
-        if journal is not None:
-            from optuna.storages import JournalStorage
-            from optuna.storages.journal import JournalFileBackend
-
-            storage = JournalStorage(JournalFileBackend(str(journal)))
         try:
             self.study = optuna.create_study(
-                study_name="cosearch", directions=["maximize", "minimize"], storage=storage,
-                load_if_exists=True,
+                study_name="cosearch", directions=["maximize", "minimize"],
+                storage=None if journal is None else storage(journal), load_if_exists=True,
             )  # fmt: skip
         except (ValueError, KeyError) as error:
             raise InputError(
