@@ -387,13 +387,21 @@ def test_what_makes_no_sense_is_refused(tmp_path, monkeypatch, capsys, words, se
 def test_the_record_holds_what_the_page_says():
     from experiments.cosearch.run import RESULTS
 
-    found = json.loads(RESULTS.read_text())
+    found, page = json.loads(RESULTS.read_text()), (RESULTS.parent / "README.md").read_text()
     covered = found["hypervolume"]
     assert min(covered["evolution"]["seeds"]) > max(covered["random"]["seeds"])
-    design, limit = found["design"], found["limit"]["at_most"]
+    design, limit = found["design"], found["limit"]
     assert design["retrained"]["no_worse_than_baseline"]
-    assert 0.98 * limit < design["over_gcod_same_model"] <= limit
+    assert design["over_gcod_same_model"] > design["over_gcod_one_constant"] >= 1.5
+    assert design["over_gcod_that_skips_zeros"] < 1.5
+    assert 0.98 * limit["at_most_with_zeros"] < design["over_gcod_same_model"] <= limit["at_most_with_zeros"]
     assert design["seconds"] < 600
+    ratios = [value for name, value in [*design.items(), *limit.items()] if name.startswith(("over_", "at_"))]
+    shares = [value for name, value in design["retrained"].items() if name.endswith("_acc")]
+    covers = [covered[method]["mean"] for method in ("evolution", "random")]
+    said = [f"{ratio:.2f}" for ratio in ratios] + [f"{share:.1%}".replace("%", " %") for share in shares]
+    for number in said + [f"{cover:.3f}" for cover in covers]:
+        assert number in page
 
 
 def test_more_elements_of_a_template_are_never_slower():
