@@ -104,9 +104,7 @@ def _shares(text: str) -> float | list[float]:
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no share, such as 0.8, nor 0.8,0.5"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, such as 0.8, nor 0.8,0.5") from None
     return values if len(values) > 1 else values[0]
 
 
