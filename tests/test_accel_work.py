@@ -126,5 +126,5 @@ def test_a_file_of_counts_is_read(tmp_path):
     (tmp_path / "mine.toml").write_text('nodes = 5\nedges = 9\nfeatures = 3\nclasses = 2\nsource = "me"\n')
     assert counts(str(tmp_path / "mine.toml")).structure().entries == 14
     (tmp_path / "mine.toml").write_text("nodes = ")
-    with pytest.raises(InputError, match="mine.toml: not TOML"):
+    with pytest.raises(InputError, match=r"mine\.toml: not TOML"):
         counts(str(tmp_path / "mine.toml"))
