@@ -14,9 +14,8 @@ from small import NUM_CLASSES, NUM_FEATURES, assigned, deviations, perturbed, sm
 from torch import nn
 from torch.nn import functional as F
 
-from gcnsys.cli.main import run
 from gcnsys.errors import InputError
-from gcnsys.kernels import LocalBlock, memory
+from gcnsys.kernels import LocalBlock
 from gcnsys.nn import GENConv, ModelSettings, build_model
 from gcnsys.runtime.choices import Choices
 
@@ -353,44 +352,3 @@ def test_the_peak_of_a_process_grows_by_little_more_than_what_is_kept():
         command = [sys.executable, "-c", PEAK, str(layers)]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024)
     assert (peaks[1] - peaks[0]) / 16 / (20_000 * 128 * 4) < 1.6
-
-
-@pytest.mark.parametrize(
-    ("own", "library", "environment"),
-    [
-        ({}, "libtcmalloc_minimal.so.4", {"LD_PRELOAD": "libtcmalloc_minimal.so.4"}),
-        ({}, None, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
-        ({"LD_PRELOAD": "libjemalloc.so.2"}, "libtcmalloc_minimal.so.4", {}),
-        ({"GLIBC_TUNABLES": "glibc.malloc.check=3"}, None, {}),
-    ],
-)
-def test_ranks_that_compute_again_start_with_an_allocator_that_suits(monkeypatch, own, library, environment):
-    for name in ("LD_PRELOAD", "GLIBC_TUNABLES"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in own.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(memory.sys, "platform", "linux")
-    monkeypatch.setattr(memory.ctypes.util, "find_library", lambda name: library)
-    assert memory.environment_for_layers_again() == environment
-
-
-@pytest.mark.processes
-def test_a_run_that_computes_again_is_started_so(monkeypatch, tmp_path):
-    monkeypatch.delenv("LD_PRELOAD", raising=False)
-    monkeypatch.setenv("GCNSYS_PARTITIONS", str(tmp_path))
-    started = []
-    monkeypatch.setattr("gcnsys.cli.train.launch", lambda *args, **how: started.append(how) or 0)
-    for again in ("--recompute", "--no-recompute"):
-        words = [
-            "train",
-            "digits",
-            "--parts",
-            "2",
-            "--model",
-            "resgcn",
-            again,
-            "--out",
-            str(tmp_path / again),
-        ]
-        assert run(words) == 0
-    assert [bool(how["environment"]) for how in started] == [sys.platform == "linux", False]

@@ -17,7 +17,6 @@ from gcnsys.cli.output import Output
 from gcnsys.cli.plan import resources
 from gcnsys.cli.told import finished, watched
 from gcnsys.errors import InputError, PeerError
-from gcnsys.kernels.memory import environment_for_layers_again
 from gcnsys.partition import Partitioning
 from gcnsys.plan import base_bytes
 from gcnsys.runtime import Placement, joined
@@ -155,8 +154,7 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
             config = auto.planned(config, partitioning, options, output, base=base)
     folder = _folder(options, partitioning, config)
     RunFolder.check(folder, overwrite=_may_overwrite(options, folder))
-    environment = environment_for_layers_again() if config.recompute else {}
-    if partitioning.num_parts == 1 and not options.max_restarts and not environment:
+    if partitioning.num_parts == 1 and not options.max_restarts:
         return _alone(partitioning, config, folder, options, output)
     # Every rank reads the same resolved file; the partitioning is there already.
     ready = config.model_copy(update={"data": str(partitioning.folder), "parts": None})
@@ -167,9 +165,7 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
         arguments += ["--resume", str(options.resume)] if options.resume is not None else []
         arguments += ["--json"] if options.json else []
         arguments += ["--overwrite"] if options.overwrite else []
-        options.exit_code = launch(
-            partitioning.num_parts, arguments, max_restarts=options.max_restarts, environment=environment
-        )
+        options.exit_code = launch(partitioning.num_parts, arguments, max_restarts=options.max_restarts)
     if config.checkpoint_every or config.checkpoint_minutes:
         _tell_if_killed(options.exit_code - 128, folder, output)
     return None

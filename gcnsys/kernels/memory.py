@@ -1,15 +1,10 @@
 """What the C library does with memory that is freed."""
 
 import ctypes
-import ctypes.util
-import os
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Of glibc's ``mallopt``."""
-
-_ALLOCATORS = ("tcmalloc_minimal", "tcmalloc")
-"""Libraries that lay matrices of one size where one of them lay before."""
 
 _LARGE = 8 << 20
 """Bytes. Below, clearing fresh pages costs more time than gaps cost memory: 28 layers on 18,000 nodes of 64
@@ -34,22 +29,6 @@ def give_back_large_memory() -> None:
     model that computes its layers again would have more of them in every layer.
     """
     _set({_MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: -1})
-
-
-def environment_for_layers_again() -> dict[str, str]:
-    """What a process that computes layers again is best started with; it cannot be changed afterwards.
-
-    tcmalloc, where the machine has it: neither gaps nor pages that are cleared anew in every layer. 20 layers
-    of 128 features on 20,000 nodes took 3.3 s with it, 8.3 s without, at equal peaks. Else large pages, of
-    which fewer have to be mapped: 5.3 s. What the caller's own environment sets stays as it is.
-    """
-    if sys.platform != "linux" or "LD_PRELOAD" in os.environ:
-        return {}
-    for name in _ALLOCATORS:
-        found = ctypes.util.find_library(name)
-        if found is not None:
-            return {"LD_PRELOAD": found}
-    return {} if "GLIBC_TUNABLES" in os.environ else {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def _set(options: dict[int, int]) -> None:

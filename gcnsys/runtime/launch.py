@@ -4,9 +4,8 @@ import logging
 import os
 import signal
 import sys
-import types
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -22,10 +21,7 @@ PATIENCE = 60
 """Seconds that ranks have to end by themselves."""
 
 
-def launch(
-    num_ranks: int, arguments: Sequence[str], *, max_restarts: int = 0,
-    environment: Mapping[str, str] = types.MappingProxyType({}),
-) -> int:  # fmt: skip
+def launch(num_ranks: int, arguments: Sequence[str], *, max_restarts: int = 0) -> int:
     """Run ``python -m gcnsys ARGUMENTS`` on every rank of this machine and wait.
 
     Signals that ask it to stop go on to the ranks, which have a minute to finish an epoch.
@@ -34,7 +30,6 @@ def launch(
         num_ranks: to start.
         arguments: of each.
         max_restarts: how often all of them are started again when one fails.
-        environment: what they are started with beside the environment of this process.
 
     Returns:
         0, or the exit code of the first rank that failed; it has said why.
@@ -48,7 +43,6 @@ def launch(
     # One machine: the loopback device always resolves, which the host's name may not.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ[LAUNCHER] = "1"
-    os.environ.update(environment)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // num_ranks)))
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=num_ranks, run_id=uuid.uuid4().hex, local_addr="127.0.0.1",
