@@ -72,7 +72,7 @@ def show(claims: Sequence[Claim]) -> None:
         table.add_row(*row)
     console.print(table)
     total = sum(claim.check.seconds for claim in claims)
-    print(f"\n{len(claims)} experiments; all checks together take {total} s. In brackets: compared less without.")
+    print(f"\n{len(claims)} experiments; all checks together take {total} s. In brackets: less without it.")
 
 
 def check(claims: Sequence[Claim], *, as_json: bool, figures: bool) -> int:

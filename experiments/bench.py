@@ -42,6 +42,10 @@ class Bench:
         """The SPEC of an archive of the data folder."""
         return f"npz:{self.data(name)}.npz"
 
+    def missing(self, *needs: str) -> str | None:
+        """Why something cannot be compared here, or None."""
+        return missing(needs)
+
     def need(self, *needs: str) -> None:
         """See that everything is there, as :func:`experiments.needs.missing` names it.
 

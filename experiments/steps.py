@@ -1,4 +1,4 @@
-"""The commands behind a record: run as they were, their files put in the record's place once they are done."""
+"""The commands behind a record: run as they were, their files put in its place once they are done."""
 
 import os
 import shlex
@@ -32,8 +32,8 @@ def run(claim: Claim, names: Sequence[str], further: Sequence[str], *, show: boo
     if further and len(steps) > 1:
         known = ", ".join(step.name for step in steps)
         raise InputError(
-            f"{claim.name} has several commands, which would all get {shlex.join(further)}; name one of them: "
-            f"python -m experiments run {claim.name} STEP -- ...; known: {known}"
+            f"{claim.name} has several commands, which would all get {shlex.join(further)}; name one of them "
+            f"(python -m experiments run {claim.name} STEP -- ...): {known}"
         )
     if show:
         for step in steps:

@@ -39,6 +39,11 @@ def table(rows: list[dict[str, object]]) -> str:
     )
 
 
+def wrong(records: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Trials that came to what must not be: their outcomes are in capital letters."""
+    return [record for record in records if str(record["outcome"]).split(" ")[0].isupper()]
+
+
 def main() -> None:
     """Run one harness; exit code 1 if a trial came to what must not be."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,14 +62,14 @@ def main() -> None:
                 print(f"{len(records)}: {record}", file=sys.stderr, flush=True)
     outcomes = counted(records)
     print(table(outcomes))
-    wrong = [record for record in records if str(record["outcome"]).split(" ")[0].isupper()]
+    bad = wrong(records)
     result = {
-        "harness": options.harness, "seed": options.seed, "trials": len(records), "wrong": wrong,
+        "harness": options.harness, "seed": options.seed, "trials": len(records), "wrong": bad,
         "seconds": round(time.monotonic() - began), "outcomes": outcomes,
     }  # fmt: skip
     report(result, options.out, show=False)
-    print(f"{len(records)} trials, {len(wrong)} of them wrong, {time.monotonic() - began:.0f} s")
-    raise SystemExit(bool(wrong))
+    print(f"{len(records)} trials, {len(bad)} of them wrong, {time.monotonic() - began:.0f} s")
+    raise SystemExit(bool(bad))
 
 
 if __name__ == "__main__":

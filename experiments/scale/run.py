@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ def timed(*arguments: object) -> tuple[dict[str, Any], dict[str, float]]:
     return json.loads(said), cost
 
 
-def measured(nodes: int, edges: int, folder: Path) -> dict[str, Any]:
-    """All steps for P = 2 and 4."""
+def measured(nodes: int, edges: int, folder: Path, counts: Sequence[int]) -> dict[str, Any]:
+    """All steps for each number of parts."""
     graph = folder / "graph"
     spec = f"synthetic:reddit,nodes={nodes},edges={edges}"
     _, made = timed("data", "convert", spec, graph)
     result: dict[str, Any] = {"graph": {"spec": spec}, "make": made}
-    for parts in (2, 4):
+    for parts in counts:
         cut = folder / f"cut-{parts}"
         built, cost = timed("partition", "build", f"npy:{graph}", "--parts", parts, "--out", cut)
         summary, _ = timed(
@@ -61,10 +62,11 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("--nodes", type=int, default=233_000)
     cli.add_argument("--edges", type=int, default=57_300_000, help="undirected")
+    cli.add_argument("--parts", type=int, nargs="+", default=[2, 4])
     cli.add_argument("--out", type=Path, help="write the result here, too")
     options = cli.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measured(options.nodes, options.edges, Path(folder))
+        result = measured(options.nodes, options.edges, Path(folder), options.parts)
     report(result, options.out)
 
 

@@ -1,0 +1,47 @@
+"""Parts as recorded, simulated misses as recorded, clusters about as much faster as recorded."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from experiments.bench import Bench
+from experiments.figures import Figure, at_least, at_most, left_out, near, same
+from experiments.order.run import GRAPHS, measured
+from gcnsys.kernels.memory import keep_freed_memory
+
+CHECKED = ("cora", "amazon_photo", "coauthor_cs", "facebook_pages", "reddit60k")
+WIDTH, SECONDS = 64, 1.0
+
+
+def check(at: Bench) -> Iterator[Figure]:
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    recorded = at.record("results.json")
+    for name in CHECKED:
+        why = at.missing(f"{name}.npz")
+        if why is not None or name not in recorded["graphs"]:
+            yield left_out(name, why or f"no record of {name}")
+            continue
+        spec, parts = GRAPHS[name]
+        now = measured(spec.format(data=at.data(".")), parts, [WIDTH], SECONDS)
+        yield from _compared(at, name, now, recorded["graphs"][name])
+
+
+def _compared(at: Bench, name: str, now: dict[str, Any], then: dict[str, Any]) -> Iterator[Figure]:
+    for key in ("parts", "nodes", "edges"):
+        yield same(f"{name}: {key} of the first part", now[key], then[key])
+    key = f"misses_at_{WIDTH}"
+    if key in then:
+        for order, caches in then[key].items():
+            for cache, missed in caches.items():
+                what = f"{name}, {order}: misses of the {cache} cache"
+                yield near(what, now[key][order][cache], missed, at.within("misses"))
+    else:
+        yield left_out(f"{name}: misses", "no record of misses")
+    spent = now[f"milliseconds_at_{WIDTH}"]
+    gain = spent["natural, straight"] / spent["cluster, straight"]
+    yield at_least(f"{name}: times as fast by cluster, gathered in place", gain, at.within("gain"))
+    if now["parts"] > 1:  # of one part there is no assignment
+        cost = now["parts"] * now["order_seconds"]["cluster"] / now["assignment_seconds"]
+        yield at_most(f"{name}: seconds to find the clusters over METIS's", cost, at.within("cost"))
