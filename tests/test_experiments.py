@@ -13,9 +13,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # experiments/ is not installed
 
 from experiments import runfile
-from experiments.accuracy import ours, run
+from experiments.accuracy import check, ours, run
 from experiments.accuracy.history import Evaluated, History
 from experiments.accuracy.results import Experiment, claims_on, page, recorded
+from experiments.bench import Bench
+from experiments.claim import named
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
 from gcnsys.kernels import LocalBlock, SparseRows
@@ -23,7 +25,7 @@ from gcnsys.nn import GNN, build_model
 from gcnsys.train import RunConfig
 
 TOML_FILES = sorted((runfile.ROOT / "experiments").rglob("*.toml"))
-RUN_FILES = [path for path in TOML_FILES if path.name != "pyproject.toml"]
+RUN_FILES = [path for path in TOML_FILES if path.name not in ("pyproject.toml", "claim.toml")]
 
 
 @pytest.fixture
@@ -157,26 +159,31 @@ def test_the_claim_beside_pyg_is_met_or_not(theirs, met):
     assert [claim.met for claim in claims_on(experiment, record)] == [met]
 
 
-def test_cora_agrees_with_the_record(data_folder, pyg, capsys):
-    assert run.main(["--check", "--only", "cora"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 3
+def bench(name: str, folder: Path) -> Bench:
+    """Of the experiment of a name; it works in the folder."""
+    (claim,) = named([name])
+    return Bench(claim, folder)
 
 
-def test_a_figure_that_is_off_is_noticed(data_folder, tmp_path, monkeypatch, capsys):
-    settings = {"seeds": 1, "epochs": 3, "tolerance": {"gcnsys": 0.01}}
-    runs = {"cora": {"sides": {"gcnsys-1": {"test_acc_early": [0.99]}}}}
-    monkeypatch.setattr(run, "RESULTS", tmp_path / "results.json")
-    run.RESULTS.write_text(json.dumps({"check": settings, "runs": runs}))
-    assert run.main(["--check", "--only", "cora"]) == 1
-    assert capsys.readouterr().out.startswith("OFF cora, gcnsys, P = 1")
+def test_cora_agrees_with_the_record(data_folder, pyg, tmp_path):
+    figures = list(check.early(bench("accuracy", tmp_path), run.EXPERIMENTS[0], seeds=2))
+    assert [figure.good for figure in figures] == [True] * 3
+
+
+def test_a_figure_that_is_off_is_noticed(data_folder, tmp_path, monkeypatch):
+    record = {"check": {"epochs": 3}, "runs": {"cora": {"sides": {"gcnsys-1": {"test_acc_early": [0.99]}}}}}
+    monkeypatch.setattr(Bench, "record", lambda at, name: record)
+    (figure,) = check.early(bench("accuracy", tmp_path), run.EXPERIMENTS[0], seeds=1)
+    assert figure.good is False
+    assert str(figure).startswith("cora, gcnsys, P = 1: mean test accuracy: 0.")
 
 
 def test_what_cannot_be_run_is_said_in_one_sentence(tmp_path, monkeypatch, capsys):
     assert run.main(["--only", "corra"]) == 2
     assert "--only corra: no such run; known: cora, citeseer" in capsys.readouterr().err
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results.json")
-    assert run.main(["--check"]) == 2
-    assert "results.json is missing" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"results\.json is missing"):
+        run.on_record()
     monkeypatch.setenv("GCNSYS_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="name their folder in GCNSYS_DATA"):
         runfile.data_folder()

@@ -42,7 +42,9 @@ def write(schema: Schema, path: Path, *, nodes: int = 600, degree: int = 6) -> N
     """
     draw = np.random.default_rng(0)
     group = np.arange(nodes) % schema.classes
-    near = group[:, None] + schema.classes * draw.integers(0, max(1, nodes // schema.classes), (nodes, degree))
+    near = group[:, None] + schema.classes * draw.integers(
+        0, max(1, nodes // schema.classes), (nodes, degree)
+    )
     far = draw.integers(0, nodes, (nodes, degree))
     ends = np.where(draw.random((nodes, degree)) < 2 / 3, near % nodes, far)
     pairs = np.stack([np.repeat(np.arange(nodes), degree), ends.ravel()])
