@@ -1,5 +1,6 @@
 """Figures of a check beside those on record: the same, near enough, or off by how much."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -61,6 +62,28 @@ def at_least(what: str, now: float, bound: float, *, why: str = "at least") -> F
 def at_most(what: str, now: float, bound: float, *, why: str = "at most") -> Figure:
     """No more than a bound."""
     return Figure(what, now, bound, why, now <= bound)
+
+
+def best_of(
+    measure: Callable[[], Mapping[str, float]], bounds: Mapping[str, float], *, why: str = "at least"
+) -> Iterator[Figure]:
+    """Gains of which none may be below its bound, measured up to three times while one is.
+
+    The best of them counts: what else a machine does can hide a gain, but not make one.
+
+    Args:
+        measure: gains by what they are of.
+        bounds: by the same names.
+        why: what the bounds are.
+    """
+    best: dict[str, float] = {}
+    for _ in range(3):
+        for what, gain in measure().items():
+            best[what] = max(gain, best.get(what, gain))
+        if all(best[what] >= bound for what, bound in bounds.items()):
+            break
+    for what, bound in bounds.items():
+        yield at_least(what, best[what], bound, why=why)
 
 
 def left_out(what: str, why: str) -> Figure:

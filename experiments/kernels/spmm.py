@@ -5,6 +5,7 @@ python -m experiments.kernels.spmm [GRAPH ...] [--widths 16,256] [--threads 1,2]
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ def must_move(graph: Graph, width: int, element: int = 4) -> int:
 
 
 def measured(
-    name: str, graph: Graph, widths: list[int], threads: list[int], seconds: float
-) -> Iterator[dict[str, Any]]:
+    name: str, graph: Graph, widths: list[int], threads: list[int], seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """A record for each width, number of threads and direction."""
     peers = Peers(graph)
     for count in threads:
@@ -101,7 +103,7 @@ def measured(
         for width in widths:
             x = torch.randn(graph.num_nodes, width)
             for direction, runs in (("forward", peers.forward(x)), ("backward", peers.backward(x))):
-                best = side_by_side(runs, seconds=seconds)
+                best = side_by_side(runs, seconds=seconds, clock=clock)
                 ours = best["ours"]
                 yield {
                     "graph": name.rpartition("/")[2], "nodes": graph.num_nodes,

