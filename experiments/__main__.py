@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from experiments import outcome, steps
 from experiments.claim import Claim, every, named
+from experiments.machine import machine, packages
 from experiments.needs import missing
 from experiments.outcome import Outcome
 from gcnsys.errors import GcnsysError
@@ -88,6 +89,7 @@ def check(claims: Sequence[Claim], *, as_json: bool, figures: bool) -> int:
     seconds = sum(one.seconds for one in found)
     if as_json:
         whole = {"experiments": [one.json() for one in found], **counts, "seconds": round(seconds, 1)}
+        whole |= {"machine": machine(), "versions": packages()}
         print(json.dumps(whole, indent=1))
     else:
         said = ", ".join(f"{count} {word}" for word, count in counts.items())

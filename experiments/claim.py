@@ -1,7 +1,7 @@
 """What a folder of experiments claims, what its check takes and needs, and the commands behind its record.
 
 A folder declares itself in ``claim.toml``; the claim in full is the paragraphs of its ``README.md`` that
-start with ``**Claim``. Nothing here imports torch, so that a list takes no time.
+start with ``**Claim``.
 """
 
 import tomllib
@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gcnsys.errors import InputError, UnknownNameError
+from gcnsys.errors import InputError
+from gcnsys.registry import unknown
 
 HOME = Path(__file__).resolve().parent
 DECLARATION = "claim.toml"
@@ -97,8 +98,7 @@ class Claim(_Table):
         for step in self.run:
             if step.name == name:
                 return step
-        known = ", ".join(step.name for step in self.run)
-        raise UnknownNameError(f"{self.name} has no command {name!r}; known: {known}")
+        raise unknown(f"command of {self.name}", name, [step.name for step in self.run])
 
 
 def read(folder: Path) -> Claim:
@@ -133,5 +133,5 @@ def named(names: Sequence[str]) -> list[Claim]:
     known = {claim.name: claim for claim in every()}
     for name in names:
         if name not in known:
-            raise UnknownNameError(f"no experiment named {name!r}; known: {', '.join(known)}")
+            raise unknown("experiment", name, known)
     return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())

@@ -119,6 +119,7 @@ def test_a_declaration_agrees_with_its_folder(each):
         module = step.command[0]
         assert module.startswith(f"experiments.{each.name}.")
         assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
+        assert f"python -m {module}" in (each.folder / "README.md").read_text()
         for word in step.command:
             assert set(re.findall(r"{(\w+)}", word)) <= {"data", "here", "out"}
     check = (each.folder / "check.py").read_text()
@@ -270,8 +271,8 @@ def test_a_command_replaces_the_record_once_it_is_done(elsewhere, capfd):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["check", "islnds"], "no experiment named 'islnds'; known: accel, "),
-        (["run", "islands", "counts"], "islands has no command 'counts'; known: count, locate, aggregate"),
+        (["check", "islnds"], "unknown experiment 'islnds'; did you mean 'islands'? Known: accel, "),
+        (["run", "islands", "counts"], "unknown command of islands 'counts'; did you mean 'count'? Known: "),
         (
             ["run", "islands", "--", "cora"],
             "islands has several commands, which would all get cora; name one",
@@ -289,6 +290,20 @@ def test_a_command_whose_needs_are_not_met_is_not_started(elsewhere, monkeypatch
     monkeypatch.setattr(needs, "_no_gpu", lambda: "no GPU")
     assert main(["run", "published", "reddit_bns"]) == 2
     assert capsys.readouterr().err == "published, reddit_bns: no GPU\n"
+
+
+def test_a_published_run_trains_on_a_stand_in_as_its_page_shows(monkeypatch, tmp_path, capsys):
+    from experiments.published import run
+
+    monkeypatch.chdir(tmp_path)
+    page = (HERE / "published/README.md").read_text()
+    (shown,) = re.findall(r"^python -m experiments\.published\.run ([^#\n]*--stand-in[^#\n]*)", page, re.M)
+    assert run.main(shlex.split(shown)) == 0
+    assert re.match(
+        r"yelp_pipegcn: test 0\.\d{4}, published 0\.6527 \(PipeGCN's table", capsys.readouterr().out
+    )
+    assert run.main(["reddit_bsn"]) == 2
+    assert "did you mean 'reddit_bns'?" in capsys.readouterr().err
 
 
 def test_every_command_that_the_pages_show_runs(elsewhere, capsys):
