@@ -4,6 +4,7 @@ A check runs in a process of its own: its threads, its process group and what it
 and one that dies or hangs is off like any other.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -86,7 +87,7 @@ def made(claim: Claim, limit: float | None = None) -> Outcome:
         told = Path(folder) / "told.json"
         command = [sys.executable, "-m", "experiments.outcome", claim.name, str(told)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "TMPDIR": folder}
-        # A session of its own, so that whatever it has started ends with it.
+        # A session of its own: Ctrl-C reaches this process alone, which then ends all that the check started.
         process = subprocess.Popen(
             command, cwd=HOME.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
@@ -98,11 +99,25 @@ def made(claim: Claim, limit: float | None = None) -> Outcome:
             error = f"did not end within {limit:g} s"
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                for pid in (process.pid, *below(process.pid)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 process.communicate()
         figures = json.loads(told.read_text()) if told.exists() else []
     seconds = time.monotonic() - began
     return Outcome(claim.name, [Figure.of(each) for each in figures], error=error, seconds=seconds)
+
+
+def below(pid: int) -> list[int]:
+    """The processes that one has started, and those that they have, whatever their sessions."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
 
 
 def _last(said: str, code: int) -> str:

@@ -43,13 +43,12 @@ def _compared(
     else:
         yield left_out(f"{name}: misses", "no record of misses")
     what = f"{name}: times as fast by cluster, gathered in place"
-    first = [now]
 
-    def gain() -> dict[str, float]:
-        spent = (first.pop() if first else again())[f"milliseconds_at_{WIDTH}"]
+    def gain(found: dict[str, Any]) -> dict[str, float]:
+        spent = found[f"milliseconds_at_{WIDTH}"]
         return {what: spent["natural, straight"] / spent["cluster, straight"]}
 
-    yield from best_of(gain, {what: at.within("gain")})
+    yield from best_of(lambda: gain(again()), {what: at.within("gain")}, first=gain(now))
     if now["parts"] > 1:  # of one part there is no assignment
         cost = now["parts"] * now["order_seconds"]["cluster"] / now["assignment_seconds"]
         yield at_most(f"{name}: seconds to find the clusters over METIS's", cost, at.within("cost"))
