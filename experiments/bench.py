@@ -93,15 +93,20 @@ class Bench:
         """
         return [json.loads(line) for line in self._path(name).read_text().splitlines() if line.strip()]
 
+    def other_processor(self, record: dict[str, Any]) -> str | None:
+        """Why times on record say little of this machine, or None if it has the same processor."""
+        there, here = record["machine"]["processor"], machine()["processor"]
+        return None if there == here else f"recorded on another processor: {there}, not {here}"
+
     def same_processor(self, record: dict[str, Any]) -> None:
         """See that times on record are of a processor like this one.
 
         Raises:
             AbsentError: they are not.
         """
-        there, here = record["machine"]["processor"], machine()["processor"]
-        if there != here:
-            raise AbsentError(f"recorded on another processor: {there}, not {here}")
+        why = self.other_processor(record)
+        if why is not None:
+            raise AbsentError(why)
 
     def _path(self, name: str) -> Path:
         path = self.claim.folder / name
