@@ -7,6 +7,7 @@ python -m experiments check [NAME ...]            repeat a reduced version and c
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -78,6 +79,8 @@ def show(claims: Sequence[Claim]) -> None:
 
 def check(claims: Sequence[Claim], *, as_json: bool, figures: bool) -> int:
     """Make checks, one after the other; returns the exit code."""
+    # Stopped from outside, this process still ends what the check at hand has started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     found: list[Outcome] = []
     for claim in claims:
         if sys.stderr.isatty():
