@@ -1,6 +1,7 @@
 """Experiments are declared as their pages say; checks pass, are off, or say why they were not made."""
 
 import contextlib
+import importlib
 import json
 import re
 import shlex
@@ -134,6 +135,13 @@ def test_a_declaration_agrees_with_its_folder(each):
             assert set(re.findall(r"{(\w+)}", word)) <= {"data", "here", "out"}
     check = (each.folder / "check.py").read_text()
     assert set(re.findall(r'within\("(\w+)"\)', check)) <= each.tolerance.keys()
+
+
+def test_every_check_is_made_of_what_is_there():
+    for each in every():
+        if each.name == "cosearch":
+            pytest.importorskip("optuna", reason="a search needs gcnsys[search]")
+        assert callable(importlib.import_module(f"experiments.{each.name}.check").check)
 
 
 def test_a_declaration_that_says_something_else_is_refused(tmp_path):
