@@ -45,12 +45,14 @@ class Step(_Table):
         name: to ask for it alone.
         command: a module and its arguments; ``{data}`` stands for the folder of real graphs, ``{here}`` for
             the experiment's, ``{out}`` for one whose files replace the record once the command is done.
+        then: further commands that write to the same files.
         threads: that libraries compute with; runners that compare numbers of threads set their own.
         needs: as of a check.
     """
 
     name: str
     command: tuple[str, ...]
+    then: tuple[tuple[str, ...], ...] = ()
     threads: int = 1
     needs: tuple[str, ...] = ()
 

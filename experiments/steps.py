@@ -37,7 +37,8 @@ def run(claim: Claim, names: Sequence[str], further: Sequence[str], *, show: boo
         )
     if show:
         for step in steps:
-            print(f"{step.name}: OMP_NUM_THREADS={step.threads} {_shown(step, further)}")
+            for command in (step.command, *step.then):
+                print(f"{step.name}: OMP_NUM_THREADS={step.threads} {_shown(command, further)}")
         return 0
     for step in steps:
         why = missing(step.needs)
@@ -53,10 +54,13 @@ def run(claim: Claim, names: Sequence[str], further: Sequence[str], *, show: boo
 
 def _run(claim: Claim, step: Step, further: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix=".record-", dir=claim.folder) as out:
-        words = [*_filled(step.command, claim, Path(out)), *further]
-        print(f"$ python -m {shlex.join(words)}", file=sys.stderr, flush=True)
         environment = {**os.environ, "OMP_NUM_THREADS": str(step.threads), "GLOO_SOCKET_IFNAME": "lo"}
-        code = subprocess.run([sys.executable, "-m", *words], cwd=HOME.parent, env=environment).returncode
+        for command in (step.command, *step.then):
+            words = [*_filled(command, claim, Path(out)), *further]
+            print(f"$ python -m {shlex.join(words)}", file=sys.stderr, flush=True)
+            code = subprocess.run([sys.executable, "-m", *words], cwd=HOME.parent, env=environment).returncode
+            if code:
+                break
         for path in sorted(each for each in Path(out).rglob("*") if each.is_file()):
             # A claim that is not met is recorded, too: reports are whole or not there. Lines may be half.
             if code == 0 or path.suffix == ".json":
@@ -75,5 +79,5 @@ def _filled(command: Sequence[str], claim: Claim, out: Path) -> list[str]:
     return [word.format(**places) for word in command]
 
 
-def _shown(step: Step, further: Sequence[str]) -> str:
-    return " ".join(["python -m", *step.command, *map(shlex.quote, further)])
+def _shown(command: Sequence[str], further: Sequence[str]) -> str:
+    return " ".join(["python -m", *command, *map(shlex.quote, further)])

@@ -127,12 +127,12 @@ def test_a_declaration_agrees_with_its_folder(each):
         assert ("(ours" if source == "ours" else source.split(",")[0]) in text
     assert (each.folder / "check.py").is_file()
     for step in each.run:
-        module = step.command[0]
-        assert module.startswith(f"experiments.{each.name}.")
-        assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
-        assert f"python -m {module}" in (each.folder / "README.md").read_text()
-        for word in step.command:
-            assert set(re.findall(r"{(\w+)}", word)) <= {"data", "here", "out"}
+        for module, *words in (step.command, *step.then):
+            assert module.startswith(f"experiments.{each.name}.")
+            assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
+            assert f"python -m {module}" in (each.folder / "README.md").read_text()
+            for word in words:
+                assert set(re.findall(r"{(\w+)}", word)) <= {"data", "here", "out"}
     check = (each.folder / "check.py").read_text()
     assert set(re.findall(r'within\("(\w+)"\)', check)) <= each.tolerance.keys()
 
