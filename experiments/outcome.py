@@ -84,17 +84,18 @@ def made(claim: Claim, limit: float | None = None) -> Outcome:
         return Outcome(claim.name, skipped=why)
     began, limit = time.monotonic(), limit or 120 + 10 * claim.check.seconds
     with tempfile.TemporaryDirectory(prefix="gcnsys-check-") as folder:
-        told = Path(folder) / "told.json"
+        told, said = Path(folder) / "told.json", Path(folder) / "said"
         command = [sys.executable, "-m", "experiments.outcome", claim.name, str(told)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "TMPDIR": folder}
-        # A session of its own: Ctrl-C reaches this process alone, which then ends all that the check started.
-        process = subprocess.Popen(
-            command, cwd=HOME.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, start_new_session=True,
-        )  # fmt: skip
+        with said.open("w") as out:
+            # A session of its own: Ctrl-C reaches this process alone, which then ends all that it has started.
+            # What it says goes to a file: a pipe would stay open as long as anything writes to it.
+            process = subprocess.Popen(
+                command, cwd=HOME.parent, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
         try:
-            said, _ = process.communicate(timeout=limit)
-            error = None if told.exists() else _last(said, process.returncode)
+            code = process.wait(timeout=limit)
+            error = None if told.exists() else _last(said.read_text(), code)
         except subprocess.TimeoutExpired:
             error = f"did not end within {limit:g} s"
         finally:
@@ -102,7 +103,7 @@ def made(claim: Claim, limit: float | None = None) -> Outcome:
                 for pid in (process.pid, *below(process.pid)):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-                process.communicate()
+                process.wait()
         figures = json.loads(told.read_text()) if told.exists() else []
     seconds = time.monotonic() - began
     return Outcome(claim.name, [Figure.of(each) for each in figures], error=error, seconds=seconds)
