@@ -88,7 +88,7 @@ def made(claim: Claim, limit: float | None = None) -> Outcome:
         command = [sys.executable, "-m", "experiments.outcome", claim.name, str(told)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "TMPDIR": folder}
         with said.open("w") as out:
-            # A session of its own: Ctrl-C reaches this process alone, which then ends all that it has started.
+            # A session of its own: Ctrl-C reaches this process alone, which then ends all it has started.
             # What it says goes to a file: a pipe would stay open as long as anything writes to it.
             process = subprocess.Popen(
                 command, cwd=HOME.parent, env=environment, stdout=out, stderr=out, start_new_session=True
