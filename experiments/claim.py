@@ -27,7 +27,7 @@ class Check(_Table):
 
     Attributes:
         what: is repeated, and how it is reduced.
-        seconds: that it took where this was last measured.
+        seconds: that it takes, about, on two cores with nothing else to do.
         needs: what it cannot do without, see :func:`experiments.needs.missing`.
         uses: what it compares less without.
     """
