@@ -11,8 +11,8 @@ from experiments.throughput.run import METHODS
 from experiments.time_to_accuracy.run import THROUGHPUT, mean_curve, times
 from gcnsys.datasets import load
 
-CURVES = ("vanilla", "pipegcn", "bns 0.1", "int8")
-EPOCHS = 10
+CURVES = ("vanilla", "pipegcn", "bns 0.1")
+EPOCHS = 6
 
 
 def check(at: Bench) -> Iterator[Figure]:
