@@ -32,7 +32,7 @@ def test_subgraphs_of_a_class_have_as_many_edges(data_folder, name):
     dataset = load(f"npz:{data_folder / name}.npz")
     found = split(dataset.graph, name=name)
     assert in_edges_deviation(laid_out(dataset, found.layout).graph, found) <= 0.05
-    assert found.num_subgraphs == 12
+    assert found.num_subgraphs == 18  # three classes
 
 
 @given(graphs(max_nodes=20, max_edges=60, weighted=False), st.integers(1, 3), st.integers(1, 2), seeds())
@@ -164,6 +164,27 @@ def test_thin_blocks_are_dropped_whole(digits, diagonal):
     published = brute(graph, found, sparsified(graph, found, kept, 500))
     assert thin <= set(published)
     assert not thin & set(released)
+
+
+def test_the_thinnest_blocks_go_first_and_no_more_than_may(digits):
+    dataset, found = digits
+    graph, least = dataset.graph, 60
+    kept = by_rule(graph, found, "random", 0.1, seed=3)
+    counts = brute(graph, found, kept)
+    whole = brute(graph, found, sparsified(graph, found, kept, least))
+    for most in (0.05, 0.1, 0.11, 0.12, 1.0):
+        mask = sparsified(graph, found, kept, least, most=most)
+        after = brute(graph, found, mask)
+        gone = {block: count for block, count in counts.items() if block not in after}
+        assert int((~mask).sum()) <= max(most * graph.num_edges, int((~kept).sum()))
+        assert all(after[block] == counts[block] for block in after)
+        assert all((b, a) in gone for a, b in gone)
+        left = [count for (a, b), count in after.items() if a != b and count < least]
+        if left:  # the next pair of blocks would have been too much, and was not thinner
+            assert int((~mask).sum()) + 2 * min(left) > most * graph.num_edges
+            assert not gone or max(gone.values()) <= min(left)
+    assert after == whole
+    assert not sparsified(graph, found, kept, least, most=0.1).logical_xor(kept).any()
 
 
 @pytest.mark.parametrize("rule", ["random", "random-off-diagonal", "farthest"])

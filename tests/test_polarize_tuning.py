@@ -1,6 +1,7 @@
 """Edge factors: what they do to a model, their gradients, and the masks that come of them, over ranks."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -18,14 +19,15 @@ from gcnsys.partition import cut_dataset
 from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, alone, polarize
 from gcnsys.polarize.block import TunedBlock
 from gcnsys.polarize.edges import PartEdges
-from gcnsys.polarize.learn import Setting
-from gcnsys.polarize.pipeline import gathered
+from gcnsys.polarize.learn import Setting, learn
+from gcnsys.polarize.pipeline import gathered, pretrain, retrain
 from gcnsys.polarize.prune import by_rule, kept_graph
-from gcnsys.polarize.published import as_published, as_released
+from gcnsys.polarize.published import as_published, as_released, setup
+from gcnsys.polarize.quantize import Precision
 from gcnsys.polarize.select import smallest
 from gcnsys.polarize.split import laid_out, split
 from gcnsys.polarize.terms import penalty, penalty_gradient, polarization, polarization_gradient
-from gcnsys.polarize.tune import TuningLoss, first_step, tune
+from gcnsys.polarize.tune import TuningLoss, first_derivatives, first_step, tune
 from gcnsys.runtime import Placement
 from gcnsys.testing.graphs import graphs, normal, seeds
 from gcnsys.testing.ranks import run_ranks
@@ -274,17 +276,47 @@ def test_successive_masks_converge_and_tuning_stops_early(outcomes):
     assert default.pretrain_distances[-1] < default.pretrain_distances[0]
 
 
-def test_pretraining_stops_once_its_masks_hardly_change(digits):
+@pytest.mark.parametrize("name", ["cora", "citeseer"])
+def test_pretraining_stops_by_default_once_its_masks_hardly_change(data_folder, name):
+    dataset = load(f"npz:{data_folder / name}.npz")
+    dataset = laid_out(dataset, split(dataset.graph, name=name).layout)
+    usual = PolarizeSettings()
+
     def body(comm):
         setting = setting_for(
-            comm, width=digits.num_features, classes=digits.num_classes, dtype="float32", hidden=16, epochs=5
+            comm, width=dataset.num_features, classes=dataset.num_classes, dtype="float32", **setup("gcn")
         )
-        usual = PolarizeSettings(reference=False, pretrain=300, pretrain_stop=0.15)
-        return polarize(digits, setting, usual, alone)
+        return pretrain(alone(dataset), setting, usual)
 
-    found = run_ranks(1, body)[0]
-    assert found.pretrained.epochs < 300
-    assert max(found.pretrain_distances[-2:]) <= 0.15
+    learnt, _, distances = run_ranks(1, body)[0]
+    assert learnt.epochs < usual.pretrain
+    assert max(distances[-2:]) <= usual.pretrain_stop
+    assert all(max(pair) > usual.pretrain_stop for pair in pairwise(distances[:-1]))
+    assert distances[-1] < 0.3 * distances[0]
+
+
+@pytest.mark.parametrize("precision", [None, Precision()])
+def test_retraining_goes_on_where_pretraining_ended(digits, precision):
+    """All phases together take as many epochs as plain training, but for the steps of tuning."""
+
+    def body(comm):
+        setting = setting_for(
+            comm, width=digits.num_features, classes=digits.num_classes, dtype="float32", hidden=16, epochs=12
+        )
+        setting = replace(setting, precision=precision)
+        usual = PolarizeSettings(reference=False, pretrain=8, pretrain_stop=0.0)
+        learnt, _, _ = pretrain(alone(digits), setting, usual)
+        went_on = retrain(alone(digits), setting, "rest", learnt)
+        numbers = learn(alone(digits), setting, first=10).epochs
+        anew = retrain(alone(digits), setting, "scratch", learnt)
+        return learnt, went_on, anew, numbers, polarize(digits, setting, usual, alone)
+
+    learnt, went_on, anew, numbers, found = run_ranks(1, body)[0]
+    assert (learnt.epochs, went_on.epochs, anew.epochs, numbers) == (8, 4, 12, 2)
+    assert went_on.best_epoch >= 8
+    assert found.pretrained.epochs + found.retrained.epochs == 12
+    # Four epochs from new weights come nowhere near.
+    assert went_on.accuracy["val"] > learnt.accuracy["val"] - 0.05
 
 
 def test_the_published_weight_is_a_mere_sort_by_distance(outcomes):
@@ -358,7 +390,8 @@ def test_the_first_step_is_what_a_single_step_of_tuning_prunes(digits):
         net = setting.model()
         settings = TuneSettings(rounds=1, epochs=1, lr=1e-6)
         first, tuned = (TuningLoss(alone(digits), net, setting, pseudo=True) for _ in range(2))
-        return first_step(first, settings), tune(tuned, settings).pruned
+        mask = first_step(first.edges, first_derivatives(first, settings), settings)
+        return mask, tune(tuned, settings).pruned
 
     first, pruned = run_ranks(1, body)[0]
     assert float((first & pruned).sum() / pruned.sum()) > 0.99

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -13,10 +13,10 @@ from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
 from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, disk, polarize, shared
 from gcnsys.polarize.learn import Setting
-from gcnsys.polarize.pipeline import Polarized
+from gcnsys.polarize.pipeline import From, Polarized
 from gcnsys.polarize.published import as_published, as_released, setup
 from gcnsys.polarize.quantize import Precision
-from gcnsys.polarize.split import plain_layout
+from gcnsys.polarize.split import PER_CLASS, RELEASED, plain_layout
 from gcnsys.polarize.summary import summarized
 from gcnsys.runtime import Comm, Placement, joined
 from gcnsys.runtime.launch import launch
@@ -50,7 +50,7 @@ def add(subparsers: Any) -> None:
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("spec", metavar="DATA", help="a dataset, as name[:argument]")
-    usual, tuning = PolarizeSettings(), TuneSettings()
+    usual, cuts, tuning = PolarizeSettings(), SplitSettings(), TuneSettings()
     style = parser.add_mutually_exclusive_group()
     style.add_argument("--as-published", action="store_true", help="tune as the paper's text says")
     style.add_argument("--as-released", action="store_true", help="tune as its released code does")
@@ -59,8 +59,14 @@ def add(subparsers: Any) -> None:
         "--thresholds", type=_numbers, metavar="A,B",
         help="in-degrees at which classes begin (default: published ones, else quantiles)",
     )  # fmt: skip
-    cut.add_argument("--classes", type=int, default=3, metavar="C", help="where quantiles are taken (3)")
-    cut.add_argument("--subgraphs", type=int, default=12, metavar="S", help="of all classes and groups (12)")
+    cut.add_argument(
+        "--classes", type=int, default=cuts.classes, metavar="C",
+        help=f"where quantiles are taken ({cuts.classes})",
+    )  # fmt: skip
+    cut.add_argument(
+        "--subgraphs", type=int, metavar="S",
+        help=f"of all classes and groups (default: {PER_CLASS} a class and group; plainly {RELEASED})",
+    )  # fmt: skip
     cut.add_argument("--groups", type=int, default=2, metavar="G", help="that subgraphs are spread over (2)")
     cut.add_argument("--plain-layout", action="store_true", help="METIS on the whole graph, without classes")
     tune = parser.add_argument_group("tuning and pruning")
@@ -68,6 +74,10 @@ def add(subparsers: Any) -> None:
     tune.add_argument(
         "--eta", type=int, default=usual.eta, metavar="EDGES",
         help="blocks off the diagonal with fewer edges are dropped; 0: none (10)",
+    )  # fmt: skip
+    tune.add_argument(
+        "--most", type=float, metavar="SHARE", default=argparse.SUPPRESS,
+        help=f"blocks are dropped as long as at most this share of all edges is gone ({usual.most:g})",
     )  # fmt: skip
     tune.add_argument(
         "--polarization", type=float, metavar="B", default=argparse.SUPPRESS,
@@ -82,6 +92,11 @@ def add(subparsers: Any) -> None:
     tune.add_argument(
         "--pretrain", type=int, metavar="EPOCHS", default=argparse.SUPPRESS,
         help=f"at most, before tuning ({usual.pretrain})",
+    )  # fmt: skip
+    tune.add_argument(
+        "--retrain", choices=get_args(From), default=argparse.SUPPRESS,
+        help="from the pretrained weights, for as many epochs as a full training has left or for a full "
+        f"training, or from new ones ({usual.retrain})",
     )  # fmt: skip
     tune.add_argument(
         "--keep-factors", action="store_true", help="tuned factors stay as weights of the edges that are kept"
@@ -145,7 +160,7 @@ def _settings(options: argparse.Namespace, seed: int) -> PolarizeSettings:
     names = {"polarization": "balance", "pseudo": "pseudo", "rounds": "rounds", "steps": "epochs"}
     tuning = replace(usual.tuning, **{names[name]: given[name] for name in names if name in given})
     more = {"pretrain": given["pretrain"]} if "pretrain" in given else {}
-    more |= {"distill": given["distill"]} if "distill" in given else {}
+    more |= {name: given[name] for name in ("distill", "most", "retrain") if name in given}
     more |= {"keep_factors": True} if options.keep_factors else {}
     return replace(usual, tuning=tuning, **more)
 
@@ -185,7 +200,8 @@ def _on_rank(
     division = None
     with comm.agreed():
         if dataset is not None and options.plain_layout:
-            division = plain_layout(dataset.graph, settings.split.subgraphs, seed=config.seed)
+            number = settings.split.subgraphs or RELEASED
+            division = plain_layout(dataset.graph, number, seed=config.seed)
     with shared(config, comm, None if options.out is None else options.out.parent) as share:
         with comm.agreed():
             about = None if dataset is None else _about(dataset)

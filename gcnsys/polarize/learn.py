@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from gcnsys.nn import Model, build_model
 from gcnsys.partition import Part
@@ -12,7 +13,7 @@ from gcnsys.polarize.quantize import Precision, QuantizedModel
 from gcnsys.runtime import Comm, Placement
 from gcnsys.train import RunConfig, Task, Trainer, views
 from gcnsys.train.best import Best
-from gcnsys.train.optimizer import make_optimizer, make_scheduler
+from gcnsys.train.optimizer import learning_rate_factor, make_optimizer
 from gcnsys.train.trainer import Epoch
 
 
@@ -24,7 +25,7 @@ class Learnt:
         model: with the weights that validation liked best.
         accuracy: of that epoch, by ``train, val, test``.
         best_test: the greatest test accuracy of any epoch, which nothing may be chosen by.
-        best_epoch: that epoch.
+        best_epoch: that epoch's number.
         epochs: that were trained.
         seconds: that they took, without evaluation.
     """
@@ -77,16 +78,17 @@ Watch = Callable[[Trainer, Epoch], bool]
 
 def learn(
     part: Part, setting: Setting, *, epochs: int | None = None, model: Model | None = None,
-    watch: Watch | None = None,
+    watch: Watch | None = None, first: int = 0,
 ) -> Learnt:  # fmt: skip
     """Train on a part; collective.
 
     Args:
         part: this rank's.
         setting: see :class:`Setting`.
-        epochs: at most so many; None: as configured.
+        epochs: where it ends, at most; None: as configured.
         model: to go on with; None: a new one.
         watch: may end it early, on all ranks alike.
+        first: the number of the first epoch, which dropout and the learning rate follow.
     """
     config, comm = setting.config, setting.comm
     model = setting.model() if model is None else model
@@ -97,10 +99,10 @@ def learn(
     optimizer = make_optimizer(model, config)
     trainer = Trainer(
         model, training, evaluation, setting.task, optimizer, comm, seed=config.seed,
-        scheduler=make_scheduler(optimizer, config),
+        scheduler=LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, first + epoch)),
     )  # fmt: skip
     best, best_test, seconds, done = Best(), 0.0, 0.0, 0
-    for epoch in trainer.epochs(config.epochs if epochs is None else epochs):
+    for epoch in trainer.epochs(config.epochs if epochs is None else epochs, first=first):
         seconds, done = seconds + epoch.seconds, done + 1
         found = trainer.evaluate()
         best.offer(epoch.number, found, model)

@@ -22,7 +22,15 @@ from gcnsys.polarize.learn import Learnt, Setting, learn
 from gcnsys.polarize.prune import pruned_dataset, sparsified
 from gcnsys.polarize.quantize import QuantizedModel
 from gcnsys.polarize.split import Split, SplitSettings, laid_out, split
-from gcnsys.polarize.tune import Tuned, TuneSettings, TuningLoss, changed, first_step, tune
+from gcnsys.polarize.tune import (
+    Tuned,
+    TuneSettings,
+    TuningLoss,
+    changed,
+    first_derivatives,
+    first_step,
+    tune,
+)
 from gcnsys.train import Trainer
 from gcnsys.train.task import Regression
 from gcnsys.train.trainer import Epoch
@@ -32,7 +40,7 @@ log = logging.getLogger(__name__)
 Share = Callable[[Dataset | None], Part]
 """This rank's part of a dataset that rank 0 holds; collective."""
 
-From = Literal["scratch", "pretrained"]
+From = Literal["rest", "pretrained", "scratch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +50,14 @@ class PolarizeSettings:
     Attributes:
         split: see :class:`SplitSettings`.
         tuning: see :class:`TuneSettings`.
-        eta: blocks off the diagonal with fewer edges are dropped.
+        eta: blocks off the diagonal with fewer edges are dropped, the thinnest first.
+        most: as long as at most this share of all edges is gone, tuning included.
         diagonal: blocks on it, too, as the released code does.
         pretrain: epochs before tuning, at most.
-        pretrain_stop: end them once at most this share of the edges that one step of tuning would prune has
-            changed over 5 epochs (``LOOK``), twice; 0: never.
-        retrain: from the weights that are drawn first, or from the pretrained ones.
+        pretrain_stop: end them once at most this share of the edges that would be pruned has changed over
+            :data:`LOOK` epochs, twice; 0: never.
+        retrain: ``rest``: from the pretrained weights, for as many epochs as a full training has left;
+            ``pretrained``: from them for a full training; ``scratch``: from the weights drawn first.
         distill: weight of what the pretrained model says of every node, in retraining and in the second
             reference; 0: labels alone.
         keep_factors: the tuned factors stay as weights of the edges that are kept.
@@ -57,10 +67,11 @@ class PolarizeSettings:
     split: SplitSettings = field(default_factory=SplitSettings)
     tuning: TuneSettings = field(default_factory=TuneSettings)
     eta: int = 10
+    most: float = 0.12
     diagonal: bool = False
     pretrain: int = 200
-    pretrain_stop: float = 0.02
-    retrain: From = "scratch"
+    pretrain_stop: float = 0.03
+    retrain: From = "rest"
     distill: float = 0.0
     keep_factors: bool = False
     reference: bool = True
@@ -68,6 +79,8 @@ class PolarizeSettings:
     def __post_init__(self) -> None:
         if self.eta < 0:
             raise InputError(f"eta = {self.eta}: a block cannot have fewer than 0 edges")
+        if not 0 <= self.most <= 1:
+            raise InputError(f"most = {self.most:g}: the share of edges that may go lies in [0, 1]")
         if self.pretrain < 1:
             raise InputError(f"pretrain = {self.pretrain}: there must be at least one epoch before tuning")
         if self.distill < 0:
@@ -78,6 +91,9 @@ class PolarizeSettings:
 
 LOOK = 5
 """Epochs of pretraining between two looks at what would be pruned."""
+
+PAST = 0.8
+"""Weight of earlier looks in their running mean: single ones go on changing, as dropout moves weights."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -129,7 +145,7 @@ def polarize(
 
     Args:
         dataset: on rank 0.
-        setting: see :class:`gcnsys.polarize.learn.Setting`.
+        setting: see :class:`Setting`.
         settings: see :class:`PolarizeSettings`.
         share: hands every rank its part.
         division: another split than that of the settings, on rank 0.
@@ -156,7 +172,6 @@ def polarize(
         if settings.reference:
             log.info("training on the whole graph, with what the pretrained model says")
             distilled_reference = learn(part, further)
-    start = {name: tensor.clone() for name, tensor in pretrained.model.state_dict().items()}
     tuned = tune(loss, settings.tuning)
     log.info("tuned for %d steps", tuned.epochs)
     graph = None if original is None else original.graph
@@ -166,15 +181,13 @@ def polarize(
     with comm.agreed():
         if original is not None and gone is not None and division is not None:
             after = ~gone
-            kept = sparsified(original.graph, division, after, settings.eta, diagonal=settings.diagonal)
+            kept = sparsified(
+                original.graph, division, after, settings.eta, diagonal=settings.diagonal, most=settings.most
+            )
             polarized = pruned_dataset(original, kept, factors if settings.keep_factors else None)
     last = share(polarized)
-    model = None
-    if settings.retrain == "pretrained":
-        model = setting.model()
-        (model.model if isinstance(model, QuantizedModel) else model).load_state_dict(start, strict=False)
     log.info("retraining")
-    retrained = learn(last, further, model=model)
+    retrained = retrain(last, further, settings.retrain, pretrained)
     return Polarized(
         division, original, factors, after, kept, polarized, tuned, pretrained, retrained, reference,
         distilled_reference, distances,
@@ -196,11 +209,32 @@ def pretrain(
     return learn(part, setting, epochs=settings.pretrain, model=model, watch=watch), loss, looks.distances
 
 
+def retrain(part: Part, setting: Setting, start: From, pretrained: Learnt) -> Learnt:
+    """Train on the edges that are left; collective.
+
+    Args:
+        part: this rank's, of the pruned graph.
+        setting: see :class:`Setting`.
+        start: from what weights, and so for how long; see :class:`PolarizeSettings`.
+        pretrained: the training before edges were tuned.
+    """
+    if start == "scratch":
+        return learn(part, setting)
+    model = setting.model()
+    inner = model.model if isinstance(model, QuantizedModel) else model
+    # Linear maps of a quantized model have scales, which start anew.
+    inner.load_state_dict(pretrained.model.state_dict(), strict=False)
+    # At least one: a full training may be no longer than what came before.
+    first = min(pretrained.epochs, setting.config.epochs - 1) if start == "rest" else 0
+    return learn(part, setting, model=model, first=first)
+
+
 class _Looks:
-    """What one step of tuning would prune, every few epochs."""
+    """What a step of tuning would prune, by the running mean of what is seen every few epochs."""
 
     def __init__(self, loss: TuningLoss, tuning: TuneSettings, stop: float) -> None:
         self.loss, self.tuning, self.stop = loss, tuning, stop
+        self.mean: Tensor | None = None
         self.before: Tensor | None = None
         self.distances: list[float] = []
 
@@ -208,7 +242,9 @@ class _Looks:
         """Whether training may end after this epoch."""
         if (epoch.number + 1) % LOOK:
             return False
-        mask = first_step(self.loss, self.tuning)
+        found = first_derivatives(self.loss, self.tuning)
+        self.mean = found if self.mean is None else self.mean.lerp_(found, 1 - PAST)
+        mask = first_step(self.loss.edges, self.mean, self.tuning)
         if self.before is not None:
             self.distances.append(changed(self.loss.edges, self.before, mask))
         self.before = mask

@@ -49,7 +49,7 @@ def block_counts(adjacency: CSR, division: Split, kept: Tensor | None = None) ->
 
 
 def sparsified(
-    graph: Graph, division: Split, kept: Tensor, least: int, *, diagonal: bool = False
+    graph: Graph, division: Split, kept: Tensor, least: int, *, diagonal: bool = False, most: float = 1.0
 ) -> Tensor:  # fmt: skip
     """Drop whole blocks of few edges (GCoD, step 3).
 
@@ -59,6 +59,8 @@ def sparsified(
         kept: ``[E]`` bool: what earlier steps left.
         least: eta: a block off the diagonal with fewer edges is dropped.
         diagonal: also one on it, as the released code does; edges of a node to itself stay.
+        most: share of the free edges that may be gone then, those that went before included: the thinnest
+            blocks are dropped, in a symmetric graph each with its mirror image, as long as there is room.
 
     Raises:
         InputError: ``least`` is below 0.
@@ -66,13 +68,25 @@ def sparsified(
     if least < 0:
         raise InputError(f"eta = {least}: a block cannot have fewer than 0 edges")
     adjacency, size = graph.adjacency, division.num_subgraphs
-    thin = block_counts(adjacency, division, kept) < least
+    free = adjacency.rows() != adjacency.indices
+    counts = block_counts(adjacency, division, kept)
+    thin = counts < least
     if not diagonal:
         thin &= ~torch.eye(size, dtype=torch.bool)
+    falls = block_counts(adjacency, division, kept & free)
     if graph.is_symmetric:  # as are the counts, but for edges that a directed mask dropped one way
         thin = thin & thin.t()
-    gone = thin.flatten()[blocks_of(adjacency, division)] & (adjacency.rows() != adjacency.indices)
-    return kept & ~gone
+        falls = (falls + falls.t()).triu(1) + torch.diag(falls.diagonal())
+        chosen = torch.nonzero(thin.triu().flatten()).flatten()
+    else:
+        chosen = torch.nonzero(thin.flatten()).flatten()
+    room = int(most * int(free.sum()) + 1e-9) - int((free & ~kept).sum())
+    order = chosen[torch.argsort(falls.flatten()[chosen], stable=True)]
+    dropped = torch.zeros(size * size, dtype=torch.bool)
+    dropped[order[falls.flatten()[order].cumsum(0) <= room]] = True
+    if graph.is_symmetric:
+        dropped = (dropped.view(size, size) | dropped.view(size, size).t()).flatten()
+    return kept & ~(dropped[blocks_of(adjacency, division)] & free)
 
 
 def by_rule(graph: Graph, division: Split, rule: Baseline, ratio: float, *, seed: int = 0) -> Tensor:

@@ -21,6 +21,12 @@ PUBLISHED: dict[str, tuple[float, ...]] = {
 }  # fmt: skip
 """In-degrees at which the released code begins a new class, by the last word of a dataset's name."""
 
+RELEASED = 12
+"""S of the released code, for any number of classes."""
+
+PER_CLASS = 3
+"""Subgraphs of a class in a group, on average: with Cora's two classes and two groups, the released 12."""
+
 TOLERANCE = 0.05
 """By how much the edges of a subgraph may differ from the mean of its class."""
 
@@ -33,21 +39,21 @@ class SplitSettings:
         thresholds: in-degrees, ascending, at which a new class begins; None: published ones where there are
             any, else quantiles of the degrees.
         classes: C, where quantiles are taken.
-        subgraphs: S, a multiple of G.
+        subgraphs: S, a multiple of G; None: :data:`PER_CLASS` times the classes there are, in each group.
         groups: G.
         seed: of METIS.
     """
 
     thresholds: tuple[float, ...] | None = None
     classes: int = 3
-    subgraphs: int = 12
+    subgraphs: int | None = None
     groups: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.classes < 1 or self.groups < 1:
             raise InputError(f"classes and groups must be at least 1, got {self.classes} and {self.groups}")
-        if self.subgraphs < 1 or self.subgraphs % self.groups:
+        if self.subgraphs is not None and (self.subgraphs < 1 or self.subgraphs % self.groups):
             raise InputError(
                 f"{self.subgraphs} subgraphs cannot be spread over {self.groups} groups; use a multiple"
             )
@@ -98,10 +104,11 @@ def split(graph: Graph, settings: SplitSettings | None = None, *, name: str = ""
     thresholds = _thresholds(degree, settings, name)
     class_at = torch.bucketize(degree.double(), torch.tensor(thresholds, dtype=torch.float64), right=True)
     numbers = torch.unique(class_at).tolist()
-    share = settings.subgraphs // settings.groups
+    subgraphs = settings.subgraphs or PER_CLASS * len(numbers) * settings.groups
+    share = subgraphs // settings.groups
     if share < len(numbers):
         raise InputError(
-            f"{settings.subgraphs} subgraphs in {settings.groups} groups are {share} a group, fewer than the "
+            f"{subgraphs} subgraphs in {settings.groups} groups are {share} a group, fewer than the "
             f"{len(numbers)} classes of degrees; use more subgraphs or fewer thresholds"
         )
     work = torch.tensor([float(degree[class_at == number].sum()) for number in numbers])
@@ -219,7 +226,7 @@ def laid_out(dataset: Dataset, layout: Layout) -> Dataset:
     )
 
 
-def plain_layout(graph: Graph, subgraphs: int, *, seed: int = 0) -> Split:
+def plain_layout(graph: Graph, subgraphs: int = RELEASED, *, seed: int = 0) -> Split:
     """METIS alone, of the whole graph: one class and one group, to compare with."""
     parts = metis(graph, subgraphs, volume=False, seed=seed).long()
     layout = Layout.from_groups(parts, subgraphs)

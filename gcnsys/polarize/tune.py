@@ -242,16 +242,20 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
     return Tuned(edges, factors, smallest(edges, factors, count), distances, step, weight, 0.0)
 
 
-def first_step(loss: TuningLoss, settings: TuneSettings) -> Tensor:
-    """The edges that one step of tuning would prune, ``[E]`` bool; collective."""
+def first_derivatives(loss: TuningLoss, settings: TuneSettings) -> Tensor:
+    """The derivative by every edge before tuning, ``[E]``: the loss's in its unit, and polarization's."""
     loss.predict()
     edges, ones = loss.edges, loss.ones()
     _, gradient = loss.gradient(ones, 0)
     unit, weight = units(gradient, edges, settings)
-    gradient = gradient / unit + weight * polarization_gradient(ones, edges.distance.to(ones), edges.total)
+    return gradient / unit + weight * polarization_gradient(ones, edges.distance.to(ones), edges.total)
+
+
+def first_step(edges: PartEdges, derivatives: Tensor, settings: TuneSettings) -> Tensor:
+    """The edges that a step down these derivatives would prune, ``[E]`` bool; collective."""
     # The greater the derivative, the smaller the factor after a step.
-    top = edges.comm.greatest(gradient.abs().max()[None] if edges.count else ones.new_zeros(1))
-    return smallest(edges, top - gradient, int(settings.ratio * edges.total + 1e-9))
+    top = edges.comm.greatest(derivatives.abs().max()[None] if edges.count else derivatives.new_zeros(1))
+    return smallest(edges, top - derivatives, int(settings.ratio * edges.total + 1e-9))
 
 
 def units(gradient: Tensor, edges: PartEdges, settings: TuneSettings) -> tuple[float, float]:
