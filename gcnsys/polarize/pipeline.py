@@ -69,8 +69,8 @@ class PolarizeSettings:
     eta: int = 10
     most: float = 0.12
     diagonal: bool = False
-    pretrain: int = 200
-    pretrain_stop: float = 0.03
+    pretrain: int = 300
+    pretrain_stop: float = 0.02
     retrain: From = "rest"
     distill: float = 0.0
     keep_factors: bool = False
