@@ -289,7 +289,7 @@ def test_pretraining_stops_by_default_once_its_masks_hardly_change(data_folder, 
         return pretrain(alone(dataset), setting, usual)
 
     learnt, _, distances = run_ranks(1, body)[0]
-    assert learnt.epochs < usual.pretrain
+    assert learnt.epochs < 300  # three quarters of a full training
     assert max(distances[-2:]) <= usual.pretrain_stop
     assert all(max(pair) > usual.pretrain_stop for pair in pairwise(distances[:-1]))
     assert distances[-1] < 0.3 * distances[0]

@@ -91,7 +91,7 @@ def add(subparsers: Any) -> None:
     tune.add_argument("--steps", type=int, default=argparse.SUPPRESS, help=f"of a round ({tuning.epochs})")
     tune.add_argument(
         "--pretrain", type=int, metavar="EPOCHS", default=argparse.SUPPRESS,
-        help=f"at most, before tuning ({usual.pretrain})",
+        help="at most, before tuning (default: three quarters of a full training)",
     )  # fmt: skip
     tune.add_argument(
         "--retrain", choices=get_args(From), default=argparse.SUPPRESS,

@@ -53,7 +53,7 @@ class PolarizeSettings:
         eta: blocks off the diagonal with fewer edges are dropped, the thinnest first.
         most: as long as at most this share of all edges is gone, tuning included.
         diagonal: blocks on it, too, as the released code does.
-        pretrain: epochs before tuning, at most.
+        pretrain: epochs before tuning, at most; None: three quarters of a full training.
         pretrain_stop: end them once at most this share of the edges that would be pruned has changed over
             :data:`LOOK` epochs, twice; 0: never.
         retrain: ``rest``: from the pretrained weights, for as many epochs as a full training has left;
@@ -69,7 +69,7 @@ class PolarizeSettings:
     eta: int = 10
     most: float = 0.12
     diagonal: bool = False
-    pretrain: int = 300
+    pretrain: int | None = None
     pretrain_stop: float = 0.02
     retrain: From = "rest"
     distill: float = 0.0
@@ -81,7 +81,7 @@ class PolarizeSettings:
             raise InputError(f"eta = {self.eta}: a block cannot have fewer than 0 edges")
         if not 0 <= self.most <= 1:
             raise InputError(f"most = {self.most:g}: the share of edges that may go lies in [0, 1]")
-        if self.pretrain < 1:
+        if self.pretrain is not None and self.pretrain < 1:
             raise InputError(f"pretrain = {self.pretrain}: there must be at least one epoch before tuning")
         if self.distill < 0:
             raise InputError(f"distill = {self.distill:g}: a weight must be at least 0")
@@ -206,7 +206,8 @@ def pretrain(
     loss = TuningLoss(part, model, setting, pseudo=tuning.pseudo, dropout=tuning.dropout)
     looks = _Looks(loss, tuning, settings.pretrain_stop)
     watch = looks.over if settings.pretrain_stop else None
-    return learn(part, setting, epochs=settings.pretrain, model=model, watch=watch), loss, looks.distances
+    epochs = settings.pretrain or max(1, 3 * setting.config.epochs // 4)
+    return learn(part, setting, epochs=epochs, model=model, watch=watch), loss, looks.distances
 
 
 def retrain(part: Part, setting: Setting, start: From, pretrained: Learnt) -> Learnt:
