@@ -90,7 +90,7 @@ class Seed:
 
     def trained(
         self, kept: Tensor | None, pretrained: Learnt, precision: Precision | None = None,
-        teacher: Tensor | None = None,
+        teacher: Tensor | None = None, steps: int = 0,
     ) -> Learnt:  # fmt: skip
         """Train on all edges from the first weights, or on kept ones as polarization does."""
         part = self.part if kept is None else alone(pruned_dataset(self.dataset, kept))
@@ -99,7 +99,7 @@ class Seed:
             setting = distilled(setting, part, teacher, 1.0)
         if kept is None:
             return learn(part, setting)
-        return retrain(part, setting, self.settings.retrain, pretrained)
+        return retrain(part, setting, self.settings.retrain, pretrained, steps)
 
     def told(self, learnt: Learnt, kept: Tensor | None) -> dict[str, float]:
         """Accuracies in per cent, and what was pruned."""
@@ -121,7 +121,8 @@ def accuracy(name: str, model: str, seed: int, comm: Comm, only: str | None) -> 
     pretrained, loss, distances = pretrain(at.part, at.setting, usual)
     labels = TuningLoss(at.part, pretrained.model, at.setting)
     tuning = usual.tuning
-    polarized, _, masks, tuned_epochs = at.tuned(loss, tuning)
+    polarized, _, masks, steps = at.tuned(loss, tuning)
+    steps += len(distances) + 1
     thin = {eta: sparsified(graph, division, polarized, eta, most=most) for eta, most in MOST.items()}
     farthest = by_rule(graph, division, "farthest", tuning.ratio)
     eight, protected = Precision(), Precision(protect=0.2)
@@ -149,13 +150,13 @@ def accuracy(name: str, model: str, seed: int, comm: Comm, only: str | None) -> 
             continue
         kept, precision = make()
         told = teacher if way.startswith("distilled") else None
-        rows[way] = at.told(at.trained(kept, pretrained, precision, told), kept)
+        rows[way] = at.told(at.trained(kept, pretrained, precision, told, steps), kept)
         if kept is not None:
             gone = ~kept
             rows[way]["overlap_with_farthest"] = float((gone & ~farthest).sum() / gone.sum().clamp(min=1))
     return {
         "graph": name, "model": model, "seed": seed, "ways": rows, "mask_distances": masks,
-        "tune_epochs": tuned_epochs, "pretrain_epochs": pretrained.epochs, "pretrain_distances": distances,
+        "steps": steps, "pretrain_epochs": pretrained.epochs, "pretrain_distances": distances,
         "pretrain_seconds": pretrained.seconds,
     }  # fmt: skip
 
@@ -193,10 +194,12 @@ def frontier(name: str, seed: int, comm: Comm) -> dict[str, Any]:
     usual = PolarizeSettings()
     for layout in ("degrees", "metis"):
         at = Seed(name, "gcn", seed, comm, usual, plain=layout == "metis")
-        pretrained, loss, _ = pretrain(at.part, at.setting, usual)
+        pretrained, loss, distances = pretrain(at.part, at.setting, usual)
         graph = at.dataset.graph
+        _, polarized, _, steps = at.tuned(loss, usual.tuning)
+        steps += len(distances) + 1
         scores = {
-            "polarized": at.tuned(loss, usual.tuning)[1],
+            "polarized": polarized,
             "magnitude": at.tuned(loss, replace(usual.tuning, balance=0.0))[1],
         }
         for rule in ("random", "random-off-diagonal"):
@@ -209,7 +212,9 @@ def frontier(name: str, seed: int, comm: Comm) -> dict[str, Any]:
         for way, score in scores.items():
             for target in REDUCTIONS:
                 kept = reduced(pairs, score, outside, target)
-                rows[f"{layout}, {way}, {target:.0%}"] = at.told(at.trained(kept, pretrained), kept)
+                rows[f"{layout}, {way}, {target:.0%}"] = at.told(
+                    at.trained(kept, pretrained, steps=steps), kept
+                )
     return {"graph": name, "model": "gcn", "seed": seed, "ways": rows}
 
 

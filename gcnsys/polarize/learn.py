@@ -27,7 +27,7 @@ class Learnt:
         best_test: the greatest test accuracy of any epoch, which nothing may be chosen by.
         best_epoch: that epoch's number.
         epochs: that were trained.
-        seconds: that they took, without evaluation.
+        seconds: that they took, what watched them included, without evaluation.
     """
 
     model: Model
@@ -108,7 +108,10 @@ def learn(
         best.offer(epoch.number, found, model)
         best_test = max(best_test, found.scores["test"].accuracy)
         late = config.patience and epoch.number - best.epoch >= config.patience
-        if late or (watch is not None and watch(trainer, epoch)):
+        with Clock() as clock:
+            over = watch is not None and watch(trainer, epoch)
+        seconds += clock.seconds
+        if late or over:
             break
     trainer.settle()
     assert best.evaluation is not None

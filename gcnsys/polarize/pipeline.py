@@ -56,7 +56,8 @@ class PolarizeSettings:
         pretrain: epochs before tuning, at most; None: three quarters of a full training.
         pretrain_stop: end them once at most this share of the edges that would be pruned has changed over
             :data:`LOOK` epochs, twice; 0: never.
-        retrain: ``rest``: from the pretrained weights, for as many epochs as a full training has left;
+        retrain: ``rest``: from the pretrained weights, for as many epochs as a full training has left, looks
+            and steps of tuning counted as :data:`STEP` of them, and a quarter of one at least;
             ``pretrained``: from them for a full training; ``scratch``: from the weights drawn first.
         distill: weight of what the pretrained model says of every node, in retraining and in the second
             reference; 0: labels alone.
@@ -88,6 +89,9 @@ class PolarizeSettings:
         if not 0 <= self.pretrain_stop <= 1:
             raise InputError(f"pretrain_stop = {self.pretrain_stop:g}: a share lies in [0, 1]")
 
+
+STEP = 2
+"""Epochs of training that a step of tuning takes the time of, or a look at what would be pruned, about."""
 
 LOOK = 5
 """Epochs of pretraining between two looks at what would be pruned."""
@@ -129,11 +133,15 @@ class Polarized:
 
     @property
     def cost(self) -> tuple[float, float] | None:
-        """Epochs, and seconds, of all phases over those of plain training; None where that was not done."""
+        """Epochs, and seconds, of all phases over those of plain training; None where that was not done.
+
+        A look and a step of tuning count as :data:`STEP` epochs.
+        """
         if self.reference is None:
             return None
-        phases = self.pretrained, self.tuned, self.retrained
-        epochs, seconds = (sum(phase.epochs for phase in phases), sum(phase.seconds for phase in phases))
+        steps = _steps(self.tuned, self.pretrain_distances)
+        epochs = self.pretrained.epochs + STEP * steps + self.retrained.epochs
+        seconds = sum(phase.seconds for phase in (self.pretrained, self.tuned, self.retrained))
         return epochs / self.reference.epochs, seconds / max(self.reference.seconds, 1e-9)
 
 
@@ -187,7 +195,7 @@ def polarize(
             polarized = pruned_dataset(original, kept, factors if settings.keep_factors else None)
     last = share(polarized)
     log.info("retraining")
-    retrained = retrain(last, further, settings.retrain, pretrained)
+    retrained = retrain(last, further, settings.retrain, pretrained, _steps(tuned, distances))
     return Polarized(
         division, original, factors, after, kept, polarized, tuned, pretrained, retrained, reference,
         distilled_reference, distances,
@@ -210,7 +218,12 @@ def pretrain(
     return learn(part, setting, epochs=epochs, model=model, watch=watch), loss, looks.distances
 
 
-def retrain(part: Part, setting: Setting, start: From, pretrained: Learnt) -> Learnt:
+def _steps(tuned: Tuned, distances: list[float]) -> int:
+    """How many steps of tuning and looks there were, of which there is one more than distances between."""
+    return tuned.epochs + len(distances) + bool(distances)
+
+
+def retrain(part: Part, setting: Setting, start: From, pretrained: Learnt, steps: int) -> Learnt:
     """Train on the edges that are left; collective.
 
     Args:
@@ -218,6 +231,7 @@ def retrain(part: Part, setting: Setting, start: From, pretrained: Learnt) -> Le
         setting: see :class:`Setting`.
         start: from what weights, and so for how long; see :class:`PolarizeSettings`.
         pretrained: the training before edges were tuned.
+        steps: how many of tuning there were, and looks.
     """
     if start == "scratch":
         return learn(part, setting)
@@ -225,9 +239,8 @@ def retrain(part: Part, setting: Setting, start: From, pretrained: Learnt) -> Le
     inner = model.model if isinstance(model, QuantizedModel) else model
     # Linear maps of a quantized model have scales, which start anew.
     inner.load_state_dict(pretrained.model.state_dict(), strict=False)
-    # At least one: a full training may be no longer than what came before.
-    first = min(pretrained.epochs, setting.config.epochs - 1) if start == "rest" else 0
-    return learn(part, setting, model=model, first=first)
+    first = min(pretrained.epochs + STEP * steps, 3 * setting.config.epochs // 4)
+    return learn(part, setting, model=model, first=first if start == "rest" else 0)
 
 
 class _Looks:
