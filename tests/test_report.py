@@ -214,7 +214,7 @@ def test_a_polarized_graph_lies_beside_runs(capsys):
     capsys.readouterr()
     told, page = reported(capsys, "found")
     assert told["pictures"] == ["out/polarized-1.png"]
-    assert "in 12 subgraphs" in page.text
+    assert "in 18 subgraphs" in page.text
     assert "of those between subgraphs went" in page.text
 
 
