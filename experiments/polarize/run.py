@@ -27,7 +27,7 @@ from gcnsys.polarize import PolarizeSettings, SplitSettings, alone, laid_out, po
 from gcnsys.polarize.distill import distilled
 from gcnsys.polarize.figures import figures
 from gcnsys.polarize.learn import Learnt, Setting, learn
-from gcnsys.polarize.pipeline import gathered, pretrain, retrain
+from gcnsys.polarize.pipeline import STEP, gathered, pretrain, retrain
 from gcnsys.polarize.prune import by_rule, pruned_dataset, sparsified
 from gcnsys.polarize.published import as_published, as_released, setup
 from gcnsys.polarize.quantize import Precision
@@ -247,8 +247,12 @@ def table(paths: list[Path]) -> None:
     for path in paths:
         for line in path.read_text().splitlines():
             record = json.loads(line)
+            before = record.get("pretrain_epochs", 0) + STEP * record.get("steps", 0)
             for way, row in record["ways"].items():
-                found[record["graph"], record["model"]][way].append({**row, "seed": record["seed"]})
+                every = row.get("epochs", 0) + (before if row["kept"] < 1 else 0)
+                found[record["graph"], record["model"]][way].append(
+                    {**row, "seed": record["seed"], "every": every}
+                )
     for (graph, model), ways in found.items():
         print(f"{graph}, {model}")
         for way, rows in ways.items():
@@ -261,14 +265,29 @@ def table(paths: list[Path]) -> None:
             error = 2 * stdev(change) / sqrt(len(change)) if len(change) > 1 else 0.0
             valid = fmean(row["val"] - other["val"] for row, other in both) if both else 0.0
             means = {key: fmean(row[key] for row in rows) for key in (
-                "test", "kept", "off_diagonal_reduction", "mean_distance", "best_test")}  # fmt: skip
+                "test", "kept", "off_diagonal_reduction", "mean_distance", "best_test", "every")}  # fmt: skip
             over = [row["overlap_with_farthest"] for row in rows if "overlap_with_farthest" in row]
             print(
                 f"  {way:36} n {len(rows):2}  test {means['test']:6.2f}  change {fmean(change or [0]):+.2f} "
                 f"± {error:.2f}  val {valid:+.2f}  pruned {100 - 100 * means['kept']:5.1f} %  off-diagonal "
                 f"{100 * means['off_diagonal_reduction']:5.1f} %  |i-j| {means['mean_distance']:6.0f}  "
-                f"farthest {100 * fmean(over or [0]):3.0f} %"
+                f"farthest {100 * fmean(over or [0]):3.0f} %  epochs {means['every']:.0f}"
             )
+        for way in ways:
+            full = way.rpartition(", ")[0]
+            if way.endswith((", 8 bits", ", Degree-Quant")) and full in ways:
+                print(f"  {way}, paired with {full}: {_paired(ways[way], ways[full])}")
+        if "random" in ways and "polarized" in ways:
+            print(f"  polarized, paired with random: {_paired(ways['polarized'], ways['random'])}")
+
+
+def _paired(rows: list[dict[str, float]], others: list[dict[str, float]]) -> str:
+    """The mean change of test accuracy by seed, with two standard errors."""
+    base = {row["seed"]: row["test"] for row in others}
+    change = [row["test"] - base[row["seed"]] for row in rows if row["seed"] in base]
+    if len(change) < 2:
+        return f"{fmean(change or [0]):+.2f} (n {len(change)})"
+    return f"{fmean(change):+.2f} ± {2 * stdev(change) / sqrt(len(change)):.2f} (n {len(change)})"
 
 
 def main() -> None:
