@@ -55,9 +55,9 @@ class PolarizeSettings:
         diagonal: blocks on it, too, as the released code does.
         pretrain: epochs before tuning, at most; None: three quarters of a full training.
         pretrain_stop: end them once at most this share of the edges that would be pruned has changed over
-            :data:`LOOK` epochs, twice; 0: never.
+            5 epochs (``LOOK``), twice; 0: never.
         retrain: ``rest``: from the pretrained weights, for as many epochs as a full training has left, looks
-            and steps of tuning counted as :data:`STEP` of them, and a quarter of one at least;
+            and steps of tuning counted as two of them (``STEP``), and a quarter of one at least;
             ``pretrained``: from them for a full training; ``scratch``: from the weights drawn first.
         distill: weight of what the pretrained model says of every node, in retraining and in the second
             reference; 0: labels alone.
@@ -135,7 +135,7 @@ class Polarized:
     def cost(self) -> tuple[float, float] | None:
         """Epochs, and seconds, of all phases over those of plain training; None where that was not done.
 
-        A look and a step of tuning count as :data:`STEP` epochs.
+        A look and a step of tuning count as two epochs (``STEP``).
         """
         if self.reference is None:
             return None
@@ -153,7 +153,7 @@ def polarize(
 
     Args:
         dataset: on rank 0.
-        setting: see :class:`Setting`.
+        setting: see :class:`gcnsys.polarize.learn.Setting`.
         settings: see :class:`PolarizeSettings`.
         share: hands every rank its part.
         division: another split than that of the settings, on rank 0.

@@ -39,7 +39,7 @@ class SplitSettings:
         thresholds: in-degrees, ascending, at which a new class begins; None: published ones where there are
             any, else quantiles of the degrees.
         classes: C, where quantiles are taken.
-        subgraphs: S, a multiple of G; None: :data:`PER_CLASS` times the classes there are, in each group.
+        subgraphs: S, a multiple of G; None: three a class in each group.
         groups: G.
         seed: of METIS.
     """
