@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gcnsys.errors import InputError, known_to_all
-from gcnsys.kernels.memory import give_back_large_memory, keep_freed_memory
+from gcnsys.kernels.memory import give_back_large_memory, keep_freed_memory, keep_large_tensors
 from gcnsys.nn import Model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
@@ -169,7 +169,7 @@ def _loop(
 
 def prepare_process(config: RunConfig) -> None:
     """Say what becomes of freed memory; set threads: as configured, OMP_NUM_THREADS, a share of the cores."""
-    if config.recompute:
+    if not keep_large_tensors() and config.recompute:
         give_back_large_memory()
     else:
         keep_freed_memory()

@@ -1,8 +1,11 @@
 // The kernels for Python; the interpreter lock is released while one runs.
+#include "arena.hpp"
 #include "pattern.hpp"
 #include "workspace.hpp"
 
 #include <cstring>
+
+#include <nanobind/stl/pair.h>
 
 using namespace gcnsys;
 
@@ -113,4 +116,6 @@ NB_MODULE(_core, m) {
     bind_sampling(m, pattern);
     bind_islands(pattern);
     bind_sharing(m);
+    m.def("arena_under", &arena_under, nb::arg("library"), nb::arg("least"));
+    m.def("arena_bytes", [] { return std::make_pair(arena_used(), arena_taken()); });
 }
