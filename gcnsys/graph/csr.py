@@ -288,8 +288,10 @@ class CSR:
     def to_scipy(self) -> sp.csr_array:
         """The same matrix for SciPy, sharing memory; an unweighted one carries int8 ones."""
         data = np.ones(self.num_edges, np.int8) if self.weight is None else self.weight.numpy()
-        shape = (self.num_rows, self.num_cols)
-        return sp.csr_array((data, self.indices.numpy(), self.indptr.numpy()), shape=shape)
+        # SciPy would widen the columns to the type of the offsets, and whatever it makes of them.
+        narrow = self.indices.dtype if self.num_edges < 2**31 else torch.int64
+        indptr = self.indptr.to(narrow).numpy()
+        return sp.csr_array((data, self.indices.numpy(), indptr), shape=(self.num_rows, self.num_cols))
 
     @classmethod
     def from_scipy(cls, matrix: sp.csr_array, *, weighted: bool = True) -> "CSR":

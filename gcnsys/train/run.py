@@ -169,7 +169,7 @@ def _loop(
 
 def prepare_process(config: RunConfig) -> None:
     """Say what becomes of freed memory; set threads: as configured, OMP_NUM_THREADS, a share of the cores."""
-    if not keep_large_tensors() and config.recompute:
+    if keep_large_tensors() or config.recompute:
         give_back_large_memory()
     else:
         keep_freed_memory()
