@@ -2,8 +2,8 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,7 +14,7 @@ from gcnsys.cli.main import run
 from gcnsys.datasets import load
 from gcnsys.errors import InputError
 from gcnsys.partition import build
-from gcnsys.partition.costs import Hop, Load, Widths, Wire, lanes, memory_bytes, sent_bytes
+from gcnsys.partition.costs import Hop, Load, Widths, lanes
 from gcnsys.plan import (
     Counts,
     Cut,
@@ -28,6 +28,8 @@ from gcnsys.plan import (
     recommend,
     units,
 )
+from gcnsys.plan.live import Live
+from gcnsys.plan.miniature import held, peaks
 from gcnsys.runtime.process import Placement
 from gcnsys.runtime.receptive_field import receptive_field, receptive_fields
 from gcnsys.testing.ranks import run_ranks
@@ -179,7 +181,7 @@ def test_the_draft_of_a_halo_is_a_share_of_a_random_cut():
 def test_lanes_are_counted_row_by_row(layers, pairs, width, method):
     hop = Hop(10, 20, 5, (0, *pairs), (0, *reversed(pairs)))
     load = Load(10, sum(pairs), sum(pairs), 20, 5, 100, (hop,))
-    widths = Widths((width,) * layers, (0,) + (width,) * (layers - 1), 0.0, 3)
+    widths = Widths((width,) * layers, (0,) + (width,) * (layers - 1))
     found = lanes(load, widths, method.wire)
     rows = 0
     for pair in pairs:
@@ -189,22 +191,84 @@ def test_lanes_are_counted_row_by_row(layers, pairs, width, method):
     assert len(found) == (2 * layers - 1 if rows else 0)
 
 
-def test_memory_counts_what_each_choice_keeps():
-    hop = Hop(100, 500, 90, (0, 40), (0, 30))
-    load = Load(100, 30, 40, 500, 90, 10_000, (hop,))
-    widths = Widths((16, 8), (0, 8), 20.0, 72)
-    of = partial(memory_bytes, load, widths)
-    arrays = 10_000 + 90 * 4 + 100 * (20 + 2.5 * 72) * 4
-    assert of(Wire()) == arrays + 2 * 70 * 16 * 4
-    assert memory_bytes(replace(load, flipped=500), widths, Wire()) == of(Wire()) + 4 * 500
-    assert of(Wire(), weights=50) == of(Wire()) + 50 * 6 * 4
-    crossing = 70 * 4 * (16 + 8 + 8)
-    assert of(Wire(ahead=1)) == of(Wire()) + crossing
-    assert of(Wire(ahead=1, averages=(True, False))) == of(Wire(ahead=1)) + 30 * 24 * 4
-    assert of(Wire(ahead=1, averages=(False, True))) == of(Wire(ahead=1)) + 40 * 8 * 4
-    # Evaluation sends all rows whatever training draws.
-    assert of(Wire(drawn=lambda _: 0, draws=True)) == arrays + 70 * 16 * 4 + 24 * 70
-    assert sent_bytes(load, widths, Wire()) == 4 * (40 * (16 + 8) + 30 * 8)
+LOAD = Load(600, 90, 80, 3000, 300, 10_000, (Hop(600, 3000, 300, (0, 50, 30), (0, 40, 50)),))
+
+
+def alive(job, load, method):
+    return {phase: each.on(load) for phase, each in held(job, load, method.choices).items()}
+
+
+def test_what_is_alive_is_what_layers_and_their_gradients_take():
+    # Two layers, 32 to 64 to 8, of features that are summed beforehand: the peak is in backward.
+    job = Job(RunConfig(data="x", hidden=64, layers=2, first_hop="on"), 32, 8)
+    found = held(job, replace(LOAD, halo=0, boundary=0, halo_edges=0, hops=(NARROW,)), methods()[0].choices)
+    # Sums of features; the hidden row, and its gradient before and after ReLU: four bytes a number.
+    least = 4 * (32 + 3 * 64)
+    assert least <= found["training"].row <= least + 4 * (3 * 8 + 20) + 60
+    assert found["training"].crossing == 0
+    weights = 4 * (32 * 64 + 64 + 64 * 8 + 8)
+    assert found["training"].fixed >= 4 * weights  # they, their gradients, two moments
+    deeper = Job(RunConfig(data="x", hidden=64, layers=4, first_hop="on"), 32, 8)
+    more = held(deeper, replace(LOAD, halo=0, boundary=0, halo_edges=0, hops=(NARROW,)), methods()[0].choices)
+    kept = more["training"].row - found["training"].row
+    assert 4 * 2 * 64 <= kept <= 4 * 2 * 3 * 64  # of each layer more, its rows, and perhaps what it summed
+
+
+NARROW = Hop(600, 3000, 0, (0,), (0,))
+
+
+def test_what_is_alive_grows_with_what_each_choice_keeps():
+    job = Job(RunConfig(data="x", hidden=64, layers=3), 32, 8)
+    found = {method.name: alive(job, LOAD, method)["training"] for method in methods((0.3,))}
+    assert found["bns 0.3"] < found["vanilla"] < found["pipegcn"] < found["pipegcn-f"] < found["pipegcn-gf"]
+    under_way = 4 * (3 * 64 + 64) * (LOAD.halo + LOAD.boundary)  # of two exchanges, both ways, and what left
+    assert found["pipegcn"] - found["vanilla"] < 2 * under_way
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("how", ["digits", "few trained", "sparse"])
+def test_a_miniature_tells_what_is_alive_on_the_whole_part(cut, name, how):
+    partitioning = cut(how, 2)
+    config = RunConfig.checked({"data": str(partitioning.folder), "device": "cpu", **MODELS[name]})
+    job = Job.on(partitioning.manifest, config, 0.1)
+    load = max(Cut.of(partitioning, job).loads, key=lambda each: each.inner + each.halo)
+    told = alive(job, replace(load, **larger(load, 4)), methods()[0])
+    whole = peaks(job, replace(load, **larger(load, 4)), methods()[0].choices)
+    assert told["training"] == pytest.approx(whole["training"], rel=0.15)
+
+
+def larger(load, times):
+    """The counts of a part so many times as large."""
+    hops = tuple(
+        Hop(
+            times * hop.rows, times * hop.inner_edges, times * hop.halo_edges,
+            tuple(times * n for n in hop.sends), tuple(times * n for n in hop.receives), times * hop.sources,
+        )
+        for hop in load.hops
+    )  # fmt: skip
+    names = ("inner", "halo", "boundary", "inner_edges", "halo_edges", "flipped")
+    return {name: times * getattr(load, name) for name in names} | {"hops": hops}
+
+
+def test_live_counts_storages_once_and_until_nobody_holds_them():
+    before = torch.zeros(1000)
+    with Live() as live:
+        one = torch.ones(250_000)
+        view = one[:10]
+        before.add_(1)
+        del one
+        held_by_view = live.restarted()
+        del view
+        two = torch.ones(125_000) * 2
+        after = live.restarted()
+        array = np.zeros(500_000)
+        del two
+        numpys = live.restarted()
+    slack = 200_000  # Python's own objects
+    assert 1_000_000 <= held_by_view < 1_000_000 + slack
+    assert 1_000_000 <= after < 1_000_000 + 500_000 + slack  # the ones, and twice them
+    assert 4_000_000 <= numpys < 4_500_000 + slack
+    assert array.nbytes == 4_000_000
 
 
 def test_schedules_hide_what_they_can():

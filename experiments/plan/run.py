@@ -26,7 +26,7 @@ MODELS = {
     "sage": ["--model", "sage", "--hidden", "128", "--layers", "3"],
     "gat": ["--model", "gat", "--hidden", "64", "--heads", "4"],
 }
-METHODS = ("vanilla", "bns 0.1", "pipegcn")
+METHODS = ("vanilla", "bns 0.1", "pipegcn", "overlap bf16")
 MEMORY, SECONDS = 0.15, 0.25
 """By how much predictions may be off."""
 
@@ -77,21 +77,34 @@ def planned(graph: str, model: str, parts: int, network: Sequence[str], folder: 
     return {each["method"]: each for each in found["predictions"] if each["method"] in METHODS}
 
 
-def measured(graph: str, model: str, epochs: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """The runs of a model on a graph, beside their plans, one after the other."""
+def measured(
+    graph: str, model: str, epochs: int, folder: Path, known: Sequence[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The runs of a model on a graph that are not known yet, beside their plans, one after the other."""
+    have = {(run["parts"], run["method"]) for run in known}
     for parts in (1, 2):
+        left = [name for name in (METHODS if parts > 1 else METHODS[:1]) if (parts, name) not in have]
+        if not left:
+            continue
         bandwidth, latency = link()
         network = ["--bandwidth", f"{bandwidth / 1e6:.0f}MB", "--latency", f"{latency * 1e6:.0f}us"]
-        for name, predicted in planned(graph, model, parts, network, folder).items():
-            settings = predicted["settings"].items()
-            given = [piece for key, value in settings for piece in (f"--{key}", value)]
-            out = folder / f"run-{parts}-{name.replace(' ', '-')}"
-            seen = gcnsys(
-                "train", cut(graph, parts, folder), *MODELS[model], "--threads", 1, *given,
-                "--epochs", epochs, "--out", out,
-            )  # fmt: skip
+        plans = planned(graph, model, parts, network, folder)
+        for name in left:
             about = {"graph": graph, "model": model, "method": name, "parts": parts, "network": network}
-            yield about | {"planned": taken(predicted), "measured": taken(seen)}
+            yield about | compared(plans[name], graph, model, parts, epochs, folder)
+
+
+def compared(
+    predicted: dict[str, Any], graph: str, model: str, parts: int, epochs: int, folder: Path
+) -> dict[str, Any]:
+    """A run beside its plan."""
+    given = [piece for key, value in predicted["settings"].items() for piece in (f"--{key}", value)]
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        seen = gcnsys(
+            "train", cut(graph, parts, folder), *MODELS[model], "--threads", 1, *given, "--epochs", epochs,
+            "--out", Path(out) / "run",
+        )  # fmt: skip
+    return {"planned": taken(predicted), "measured": taken(seen)}
 
 
 def again(runs: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
@@ -159,7 +172,11 @@ def main() -> None:
     cli.add_argument("graphs", nargs="*", default=GRAPHS, help="names of real graphs")
     cli.add_argument("--models", default=",".join(MODELS), help="of them, with commas")
     cli.add_argument("--epochs", type=int, default=30)
-    cli.add_argument("--out", type=Path, help="a folder for the records (default: none are written)")
+    cli.add_argument(
+        "--out", type=Path, help="a folder for the records, to which runs that are missing are added"
+    )
+    cli.add_argument("--cuts", type=Path, help="a folder that keeps the cuts (default: a temporary one)")
+    cli.add_argument("--minutes", type=float, help="begin no run after so many; the next call goes on")
     cli.add_argument("--table", action="store_true", help="show what is on record instead")
     cli.add_argument("--again", action="store_true", help="plan anew for the runs on record")
     options = cli.parse_args()
@@ -172,13 +189,16 @@ def main() -> None:
                 record = json.loads(path.read_text())
                 write_json(path, record | {"runs": again(record["runs"], Path(folder))})
             return
+        began = time.monotonic()
         for graph in options.graphs:
             for model in options.models.split(","):
                 out = None if options.out is None else options.out / f"{graph}-{model}.json"
-                runs = []
-                for run in measured(graph, model, options.epochs, Path(folder) / model):
+                runs = json.loads(out.read_text())["runs"] if out is not None and out.exists() else []
+                for run in measured(graph, model, options.epochs, options.cuts or Path(folder), runs):
                     runs.append(run)
                     report({"epochs": options.epochs, "runs": runs}, out, show=False)
+                    if options.minutes and time.monotonic() - began > 60 * options.minutes:
+                        return
                 print(table(runs), flush=True)
 
 

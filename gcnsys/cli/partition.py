@@ -8,8 +8,9 @@ from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError
 from gcnsys.partition import Partitioning
+from gcnsys.partition.costs import loads
 from gcnsys.partition.quality import expected, quality
-from gcnsys.plan import Job
+from gcnsys.plan import Cut, Job, memory_bytes, methods
 from gcnsys.train import RunConfig
 from gcnsys.train.source import build_partitioning, default_partitioning
 
@@ -81,7 +82,11 @@ def _show(options: argparse.Namespace, output: Output) -> dict[str, Any]:
 
 def _described(partitioning: Partitioning, config: RunConfig, output: Output) -> dict[str, Any]:
     manifest = partitioning.manifest
-    figures, costs = quality(manifest), expected(manifest, Job.on(manifest, config).widths)
+    job = Job.on(manifest, config)
+    figures, costs = quality(manifest), expected(manifest, job.widths)
+    cut = Cut(manifest.dataset, tuple(loads(manifest)), drafted=False)
+    for cost, memory in zip(costs, memory_bytes(cut, job, methods()[0], 0), strict=True):
+        cost["memory_bytes"] = memory
     output.say(
         f"{manifest.dataset}: {manifest.num_nodes:,} nodes and {manifest.num_edges:,} edges in "
         f"{manifest.num_parts} parts by {manifest.method}, {manifest.order} order, in {partitioning.folder}"

@@ -50,12 +50,6 @@ class Deep(Model):
     def hops(self, *, sparse: bool) -> list[tuple[int, int]]:
         return [(self.encoder.out_width,) * 2] * self.num_blocks
 
-    @property
-    def held(self) -> int:
-        # The rows between layers, and unless they are computed again, about five more in each.
-        width, classes = self.encoder.out_width, self.output.out_width
-        return (1 if self.recompute else 6) * width * self.num_blocks + 3 * classes
-
     def _kept(self, layer: Callable[..., Tensor], *inputs: object) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
             return recomputed(layer, *inputs)

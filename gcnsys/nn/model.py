@@ -83,11 +83,6 @@ class Model(nn.Module, ABC):
             f"send cannot be told; give it a method hops"
         )
 
-    @property
-    def held(self) -> int:
-        """About how many floats a node's hidden rows take from forward to backward."""
-        return 3 * sum(p.shape[0] for p in self.parameters() if p.ndim == 2)
-
 
 def all_row_wise(modules: Sequence[nn.Module]) -> bool:
     """Whether each of them says that it works row by row."""

@@ -83,16 +83,6 @@ class GNN(Model):
             found.append((width, width if number or projects else 0))
         return found
 
-    @property
-    def held(self) -> int:
-        # What comes out of a layer, and what becomes of it before and after the next dropout; attention also
-        # keeps the rows it looked at, their weighted sum and what its heads came to.
-        layers = [*self.convs, *self.linears]
-        return sum(
-            (6 if isinstance(layer, Attention) else 3) * int(getattr(layer, "out_width", 0))
-            for layer in layers
-        )
-
     def forward(self, blocks: Sequence[Block], x: Inputs) -> Tensor:
         ids = blocks[0].output_ids if isinstance(x, FirstHop) else blocks[0].input_ids
         last = len(self.dropouts) - 1

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gcnsys.partition.costs import Widths, Wire, loads, memory_bytes, sent_bytes
+from gcnsys.partition.costs import Widths, Wire, loads, sent_bytes
 from gcnsys.partition.manifest import Manifest
 
 
@@ -23,16 +23,6 @@ def _balance(loads: list[int]) -> float:
 
 
 def expected(manifest: Manifest, widths: Widths) -> list[dict[str, Any]]:
-    """Bytes a rank sends in an exact training epoch, and about how much memory its arrays take.
-
-    Traffic is exact where nothing is pruned, else a bound; for memory see :func:`memory_bytes`, which leaves
-    out the interpreter and its libraries (about 370 MB).
-    """
+    """Bytes a rank sends in an exact training epoch; where rows are left out, that is a bound."""
     plain = Wire()
-    return [
-        {
-            "halo_bytes_sent_per_epoch": sent_bytes(load, widths, plain),
-            "memory_bytes": memory_bytes(load, widths, plain),
-        }
-        for load in loads(manifest)
-    ]
+    return [{"halo_bytes_sent_per_epoch": sent_bytes(load, widths, plain)} for load in loads(manifest)]

@@ -14,11 +14,11 @@ from gcnsys.plan.methods import Method, methods
 from gcnsys.plan.network import Network
 from gcnsys.plan.pace import Pace, measured, stated
 from gcnsys.plan.planned import Plan, plan
-from gcnsys.plan.predict import Prediction, predict
+from gcnsys.plan.predict import Prediction, memory_bytes, predict
 from gcnsys.plan.subject import Subject, of_partitioning, subject
 
 __all__ = [
     "Counts", "Cut", "Job", "Method", "Network", "Pace", "Plan", "Prediction", "Recommendation", "Subject",
-    "base_bytes", "measured", "methods", "of_partitioning", "plan", "predict", "recommend", "stated",
-    "subject", "units",
+    "base_bytes", "measured", "memory_bytes", "methods", "of_partitioning", "plan", "predict", "recommend",
+    "stated", "subject", "units",
 ]  # fmt: skip

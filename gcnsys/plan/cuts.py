@@ -141,6 +141,7 @@ def _hop(part: PartGraph, order: Tensor, need: Need) -> Hop:
     return Hop(
         need.num_rows, int(part.inner.indptr.diff()[rows].sum()), int(need.halo_edges.sum()),
         _by_rank(need.send_edges, part.plan.send_counts), _by_rank(need.halo_edges, part.plan.recv_counts),
+        need.num_sources,
     )  # fmt: skip
 
 

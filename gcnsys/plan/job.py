@@ -61,20 +61,13 @@ class Job:
 
     @cached_property
     def widths(self) -> Widths:
-        """What crosses and what is held.
+        """What crosses.
 
         Raises:
             InputError: the model does not say.
         """
         model = self.model
-        return Widths.of(
-            model.hops(sparse=self.sparse), ready=model.ready_hops * self.precomputed,
-            inputs=0 if self.sparse else self.num_features, needs_own=model.needs_own, hidden=model.held,
-        )  # fmt: skip
-
-    @property
-    def num_weights(self) -> int:
-        return sum(weight.numel() for weight in self.model.parameters())
+        return Widths.of(model.hops(sparse=self.sparse), ready=model.ready_hops * self.precomputed)
 
     @cached_property
     def reduced(self) -> list[int]:

@@ -63,7 +63,7 @@ class Method:
 
     @property
     def wire(self) -> Wire:
-        """What decides its traffic and memory.
+        """What decides its traffic.
 
         Raises:
             InputError: a plug-in draws its rows, how many is not known.
@@ -72,13 +72,11 @@ class Method:
         if choices.rows not in ("all", "none", *_DRAWN_ONCE):
             raise InputError(f"rows = {choices.rows}: how many a plug-in draws is not known to a plan")
         bits = _BITS.get(choices.codec)
-        wire = Wire() if bits is None else Wire(row_bytes=partial(wire_bytes, bits=bits), encodes=True)
+        row_bytes = Wire().row_bytes if bits is None else partial(wire_bytes, bits=bits)
+        if choices.rows == "all":
+            return Wire(row_bytes=row_bytes)
         rate = 0.0 if choices.rows == "none" else choices.rate
-        return Wire(
-            wire.drawn if choices.rows == "all" else partial(sample_size, rate), wire.row_bytes,
-            choices.rows != "all", wire.encodes, choices.staleness if choices.pipelined else 0,
-            (choices.smooths_features, choices.smooths_gradients),
-        )  # fmt: skip
+        return Wire(partial(sample_size, rate), row_bytes, draws=True)
 
 
 def methods(rates: Sequence[float] = (0.1, 0.01)) -> list[Method]:

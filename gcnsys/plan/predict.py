@@ -7,10 +7,11 @@ for the slowest at every exchange, so each of the three is that of the rank whic
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gcnsys.partition.costs import Load, Widths, lanes, memory_bytes, sent_bytes
+from gcnsys.partition.costs import Load, Widths, lanes, sent_bytes
 from gcnsys.plan.cuts import Cut
 from gcnsys.plan.job import Job
 from gcnsys.plan.methods import RISKS, Method
+from gcnsys.plan.miniature import held
 from gcnsys.plan.network import Network, ring_bytes
 from gcnsys.plan.pace import Pace
 
@@ -98,10 +99,22 @@ def predict(cut: Cut, job: Job, method: Method, pace: Pace, network: Network, *,
     hidden = {"sync": 0.0, "overlap": min(beside), "pipeline": compute + reduce}[method.schedule]
     return Prediction(
         method, ranks,
-        tuple(base + memory_bytes(load, widths, wire, weights=job.num_weights) for load in cut.loads),
+        memory_bytes(cut, job, method, base),
         tuple(sent_bytes(load, widths, wire) for load in cut.loads), (sum(reductions),) * ranks,
         compute, max(0.0, transfer - hidden), reduce, transfer, not cut.drafted,
     )  # fmt: skip
+
+
+def memory_bytes(cut: Cut, job: Job, method: Method, base: int) -> tuple[int, ...]:
+    """What each rank holds: libraries, the files of its part, and what is made of them and alive at once.
+
+    That is counted for the fullest rank, and is in proportion for the others.
+    """
+    fullest = max(cut.loads, key=lambda load: load.inner + load.halo)
+    alive = held(job, fullest, method.choices)
+    return tuple(
+        round(base + load.files + max(phase.on(load) for phase in alive.values())) for load in cut.loads
+    )
 
 
 def _work(load: Load, widths: Widths, method: Method) -> tuple[float, float, float, int]:

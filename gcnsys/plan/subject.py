@@ -132,8 +132,8 @@ def _of_counts(config: RunConfig, parts: Sequence[int], ratio: float | None) -> 
 def _counts(name: str, nodes: int, edges: int, job: Job) -> Counts:
     if job.density is None:
         return Counts(name, nodes, edges, 4.0 * job.num_features + _MASKS_AND_LABEL)
-    stored = 8.0 * job.density * job.num_features + 8
-    return Counts(name, nodes, edges, stored + _MASKS_AND_LABEL, stored)
+    stored = 8.0 * job.density * job.num_features
+    return Counts(name, nodes, edges, stored + 8 + _MASKS_AND_LABEL, stored)
 
 
 def _density(x: Tensor | SparseRows) -> float:

@@ -23,6 +23,9 @@ from gcnsys.train.task import Score, Task
 from gcnsys.train.view import View
 from gcnsys.train.votes import Votes
 
+_WORDS = 1 << 16
+"""Of weights, that are looked at at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -239,8 +242,10 @@ def _fingerprint(model: nn.Module) -> Tensor:
     """A 62-bit digest of all weights, bit by bit."""
     digest = torch.zeros((), dtype=torch.int64)
     for tensor in model.state_dict().values():
-        digest = digest.to(tensor.device)
-        words = tensor.detach().flatten().view(torch.int16).long()
-        order = torch.arange(1, 2 * words.numel(), 2, device=words.device)
-        digest = digest * 1_000_003 + (words * order).sum()
+        digest = digest.to(tensor.device) * 1_000_003
+        words = tensor.detach().flatten().view(torch.int16)
+        for start in range(0, words.numel(), _WORDS):  # as numbers they take twelve times the weights' memory
+            piece = words[start : start + _WORDS].long()
+            order = torch.arange(2 * start + 1, 2 * (start + piece.numel()), 2, device=piece.device)
+            digest = digest + piece.mul_(order).sum()
     return digest >> 1

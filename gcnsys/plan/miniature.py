@@ -1,0 +1,298 @@
+"""A part like a rank's, but smaller: what is alive while it is trained on, times as much.
+
+The miniature has all counts of a load, divided by one number: rows and edges of every layer, rows that leave
+and that arrive. The trainer trains and evaluates on it as it would on the part, with nobody at the other end,
+and all tensors that are alive are counted (:mod:`gcnsys.plan.live`): what backward keeps, gradients, rows
+that cross and those under way, weights and what the optimizer knows of them. So no layer has to say what it
+keeps, nor has one's own.
+
+Three miniatures tell what a part's inner rows take, what its boundary does, and what depends on neither: one,
+one of twice the size, and one of twice the boundary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gcnsys.graph import CSR, index_dtype
+from gcnsys.kernels import SparseRows
+from gcnsys.kernels.block import Block, Degrees
+from gcnsys.nn import Model
+from gcnsys.nn.dropout import Inputs
+from gcnsys.nn.model import draw
+from gcnsys.partition import ExchangePlan, PartGraph
+from gcnsys.partition.costs import Hop, Load
+from gcnsys.partition.layers import Need, layer_graphs
+from gcnsys.plan.alone import Alone
+from gcnsys.plan.job import Job
+from gcnsys.plan.live import Live
+from gcnsys.runtime import PartBlock
+from gcnsys.runtime.choices import Choices
+from gcnsys.runtime.crossing import Drawer
+from gcnsys.runtime.exchange import Exchange
+from gcnsys.train.best import Best
+from gcnsys.train.optimizer import make_optimizer
+from gcnsys.train.task import Task
+from gcnsys.train.trainer import Trainer
+from gcnsys.train.view import View
+
+ROWS = 384
+"""Inner rows of a miniature."""
+
+_FEW = 3 * ROWS
+"""Inner rows of a part that is small enough to be its own miniature."""
+
+_EPOCHS = 2
+"""After so many, the optimizer has its moments and a pipeline its rows under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes that are alive at most, by what they depend on.
+
+    Attributes:
+        fixed: on the model alone.
+        row: on an inner row.
+        crossing: on a halo or boundary row.
+    """
+
+    fixed: float
+    row: float
+    crossing: float
+
+    def on(self, load: Load) -> float:
+        """Of a part like the one it was found for."""
+        return self.fixed + self.row * load.inner + self.crossing * (load.halo + load.boundary)
+
+
+def held(job: Job, load: Load, choices: Choices) -> dict[str, Held]:
+    """What is held on a part, and on parts of the same proportions, by what a rank does meanwhile.
+
+    Args:
+        job: what is trained.
+        load: of the part.
+        choices: how rows cross.
+    """
+    share = 1.0 if load.inner <= _FEW else ROWS / load.inner
+    one, two = (_resized(load, factor * share, factor * share) for factor in (1.0, 2.0))
+    wide = _resized(load, share, 2 * share)
+    found = [peaks(job, each, choices) for each in (one, two, wide)]
+    return {phase: _solved((one, two, wide), [each[phase] for each in found]) for phase in found[0]}
+
+
+def _solved(loads: tuple[Load, Load, Load], peaks: Sequence[int]) -> Held:
+    rows = [load.inner for load in loads]
+    crossing = [load.halo + load.boundary for load in loads]
+    a_crossing = max(0.0, peaks[2] - peaks[0]) / max(1, crossing[2] - crossing[0])
+    more = peaks[1] - peaks[0] - a_crossing * (crossing[1] - crossing[0])
+    a_row = max(0.0, more) / max(1, rows[1] - rows[0])
+    return Held(max(0.0, peaks[0] - a_row * rows[0] - a_crossing * crossing[0]), a_row, a_crossing)
+
+
+def _resized(load: Load, share: float, boundary: float) -> Load:
+    def some(count: int, by: float = share) -> int:
+        return -(-round(1000 * count * by) // 1000) if count else 0
+
+    def hop(each: Hop) -> Hop:
+        sends, receives = (tuple(some(n, boundary) for n in side) for side in (each.sends, each.receives))
+        return Hop(
+            some(each.rows), some(each.inner_edges), some(each.halo_edges, boundary), sends, receives,
+            some(each.sources),
+        )  # fmt: skip
+
+    hops = tuple(hop(each) for each in load.hops)
+    return replace(
+        load, inner=some(load.inner), halo=some(load.halo, boundary), boundary=some(load.boundary, boundary),
+        inner_edges=some(load.inner_edges), halo_edges=some(load.halo_edges, boundary), hops=hops,
+        flipped=some(load.flipped),
+    )  # fmt: skip
+
+
+def peaks(job: Job, load: Load, choices: Choices) -> dict[str, int]:
+    """The most bytes that are alive while a part of these counts is made ready, trained and evaluated on.
+
+    The arrays of its files are there already: they are not counted.
+    """
+    part, best, found = _Part(job, load), Best(), {}
+    graph, x, needs = part.graph, part.x, part.needs
+    with Live() as live:
+        trainer = part.trainer(graph, x, needs, choices)
+        found["preparation"] = live.restarted()
+        for epoch in trainer.epochs(_EPOCHS):
+            found["training"] = live.restarted()
+            best.offer(epoch.number, trainer.evaluate(), trainer.model)
+            found["evaluation"] = live.restarted()
+    return found
+
+
+class _Part:
+    """A made-up part with the counts of a load."""
+
+    def __init__(self, job: Job, load: Load) -> None:
+        self.job, self.load = job, load
+        self.generator = torch.Generator().manual_seed(0)
+        hops = load.hops
+        self.rows = [hop.rows for hop in hops]
+        # What the ranks send each other where nothing is left out; of a pruned layer, the first so many.
+        self.sends = _apart(load.boundary, hops[0].sends)
+        self.receives = _apart(load.halo, hops[0].receives)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every layer computes all rows."""
+        return len(self.load.hops) == 1 and self.load.hops[0].rows == self.load.inner
+
+    @cached_property
+    def graph(self) -> PartGraph:
+        load = self.load
+        inner = self._edges(load.inner, load.inner_edges, load.inner, pruned=True)
+        halo = self._edges(load.inner, load.halo_edges, load.halo)
+        ones = torch.ones(max(load.inner, load.halo), dtype=torch.float64)
+        degrees, halo_degrees = (
+            Degrees(ones[:n].clone(), ones[:n].clone(), ones[:n].clone()) for n in (load.inner, load.halo)
+        )
+        plan = ExchangePlan(
+            torch.arange(load.boundary) % max(1, load.inner), self.sends, self.receives,
+            torch.ones(load.boundary, dtype=torch.int64),
+        )  # fmt: skip
+        return PartGraph(
+            0, torch.arange(load.inner), load.inner + torch.arange(load.halo), inner, halo, degrees,
+            halo_degrees, plan, load.symmetric,
+        )  # fmt: skip
+
+    @cached_property
+    def x(self) -> Tensor | CSR:
+        rows, width = self.load.inner, self.job.num_features
+        if not self.job.sparse:
+            return torch.randn(rows, width, generator=self.generator)
+        each = max(1, round(self.load.flipped / (8 * max(1, rows))))
+        columns = torch.randint(width, (rows, each), generator=self.generator).to(torch.int32)
+        return CSR(torch.arange(rows + 1) * each, columns.flatten(), width, torch.ones(rows * each))
+
+    @cached_property
+    def needs(self) -> tuple[Need, ...]:
+        """Of every layer, where rows are left out; none where they are not."""
+        if self.whole:
+            return ()
+        found = []
+        for layer in range(self.job.model.num_blocks):
+            hop = self.load.hop(layer)
+            found.append(
+                Need(
+                    hop.rows, hop.sources or self.load.inner, _first(self.receives, hop.receives),
+                    _first(self.sends, hop.sends),
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    def trainer(
+        self, graph: PartGraph, x: Tensor | CSR, needs: tuple[Need, ...], choices: Choices
+    ) -> Trainer:
+        """As :func:`gcnsys.train.making.make_trainer` makes it."""
+        job, config = self.job, self.job.config
+        comm = Alone(graph.num_parts)
+        model = draw(replace(job).model, seed=0)
+        model.to(dtype=getattr(torch, config.dtype))
+        blocks, everything = self._blocks(graph, needs, comm, model)
+        features = _features(x, config.stored, copied=bool(needs))
+        inputs: Inputs = features
+        whole = (everything,) * model.num_blocks
+        if job.precomputed and isinstance(features, Tensor):
+            inputs = model.precompute(whole, features)
+        evaluation = _view(whole, inputs, job)
+        training = evaluation
+        if needs:
+            rows = blocks[0].input_ids.numel()
+            if isinstance(inputs, Tensor):
+                inputs = inputs[:rows]
+            elif not isinstance(inputs, SparseRows):
+                inputs = inputs.head(blocks[model.ready_hops - 1].output_ids.numel())
+            elif rows < inputs.shape[0]:
+                inputs = inputs.take_rows(torch.arange(rows))
+            training = _view(blocks, inputs, job)
+        if not choices.exact or choices.schedule != "sync":
+            training = _crossing(training, comm, choices, keep=model.recompute)
+        return Trainer(model, training, evaluation, Task(), make_optimizer(model, config), comm)
+
+    def _blocks(
+        self, graph: PartGraph, needs: tuple[Need, ...], comm: Alone, model: Model
+    ) -> tuple[tuple[PartBlock, ...], PartBlock]:
+        if not needs:
+            block = _block(graph, comm)
+            return (block,) * model.num_blocks, block
+        order = torch.arange(graph.num_inner)
+        graphs = layer_graphs(graph, order, (Need.all_of(graph), *needs))
+        made: list[PartBlock] = []
+        for place, each in enumerate(graphs):
+            again = place > 0 and each is graphs[place - 1]
+            made.append(made[-1] if again else _block(each, comm))
+        return tuple(made[1:]), made[0]
+
+    def _edges(self, rows: int, edges: int, columns: int, *, pruned: bool = False) -> CSR:
+        """So many edges, as many of each row; of a row that a layer computes, from rows that it reads."""
+        if not rows or not columns:
+            edges = 0
+        ends = torch.arange(rows + 1) * edges // max(1, rows)
+        row = torch.repeat_interleave(torch.arange(rows), ends.diff())
+        limit = torch.full((rows,), columns)
+        if pruned:
+            for hop in self.load.hops:
+                limit[: hop.rows] = limit[: hop.rows].clamp(max=hop.sources or columns)
+        drawn = torch.rand(edges, generator=self.generator) * limit[row]
+        weight = torch.ones(edges) if self.load.weighted else None
+        return CSR(ends, drawn.to(index_dtype(columns)), columns, weight)
+
+
+def _apart(total: int, counts: tuple[int, ...]) -> tuple[int, ...]:
+    """All boundary rows by rank, in the proportions of those that the first layer needs."""
+    share = total / max(1, sum(counts))
+    found = [round(share * count) for count in counts]
+    if sum(found) != total:
+        place = max(range(len(found)), key=found.__getitem__)
+        found[place] += total - sum(found)
+    return tuple(found)
+
+
+def _first(groups: tuple[int, ...], wanted: tuple[int, ...]) -> Tensor:
+    """1 for the first so many of each group, 0 for the others."""
+    parts = [torch.arange(size) < count for size, count in zip(groups, wanted, strict=True)]
+    return torch.cat(parts).long()
+
+
+def _block(graph: PartGraph, comm: Alone) -> PartBlock:
+    block = PartBlock(graph, comm, torch.device("cpu"))
+    block.input_kinds = torch.zeros(graph.num_inner, dtype=torch.int32)
+    return block
+
+
+def _features(x: Tensor | CSR, stored: torch.dtype, *, copied: bool) -> Tensor | SparseRows:
+    """As a rank has them: by column as well, and where rows are left out, in another order."""
+    rows = SparseRows.from_csr(x) if isinstance(x, CSR) else x
+    if copied:
+        order = torch.arange(rows.shape[0])
+        rows = rows.take_rows(order) if isinstance(rows, SparseRows) else rows[order]
+    return rows.to(stored)
+
+
+def _view(blocks: tuple[PartBlock, ...], inputs: Inputs, job: Job) -> View:
+    count = blocks[-1].output_ids.numel()
+    ids = torch.arange(count)
+    rows = {name: ids[place::3].clone() for place, name in enumerate(("train", "val", "test"))}
+    return View(blocks, inputs, ids % max(1, job.num_outputs), rows)
+
+
+def _crossing(view: View, comm: Alone, choices: Choices, *, keep: bool) -> View:
+    """As :func:`gcnsys.train.view.crossing` does it; nobody is there to agree with."""
+    drawers: list[Drawer] = []
+    blocks: list[Block] = []
+    sampler = choices.sampler()
+    for layer, block in enumerate(view.blocks):
+        assert isinstance(block, PartBlock)
+        again = layer > 0 and drawers[-1].graph is block.graph
+        drawers.append(drawers[-1] if again else Drawer(block.graph, choices.rows, sampler))
+        exchange = Exchange(block.graph, comm, choices, drawer=drawers[-1], layer=layer, keep=keep)
+        blocks.append(block.through(exchange))
+    return replace(view, blocks=tuple(blocks))
