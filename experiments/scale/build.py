@@ -64,7 +64,16 @@ def measured(family: str, method: str, millions: float, folder: Path) -> dict[st
     if not graph.exists():
         _, made = timed("data", "convert", spec, graph)
     built, cost = timed(
-        "partition", "build", f"npy:{graph}", "--parts", PARTS, "--method", method, "--out", parts
+        "partition",
+        "build",
+        f"npy:{graph}",
+        "--parts",
+        PARTS,
+        "--method",
+        method,
+        "--out",
+        parts,
+        "--overwrite",
     )
     shutil.rmtree(parts)
     return {

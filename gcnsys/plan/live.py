@@ -1,50 +1,53 @@
-"""How many bytes of tensors and arrays are alive at once while something runs."""
+"""How many bytes of tensors and arrays would be alive at once, were some of them larger."""
 
 import tracemalloc
 import weakref
+from collections.abc import Collection
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
 class Live(TorchDispatchMode):
-    """Counts, within a block, storages that torch makes there until nobody holds them, and NumPy's arrays.
+    """Counts, within a block, storages that torch makes there, until nobody holds them.
 
-    What was there before is not counted, nor is what a native kernel takes and gives back by itself. Python's
-    own objects are, as NumPy's arrays cannot be told from them: a few hundred kilobytes.
+    What was there before is not counted, nor is what a native kernel takes and gives back by itself, nor what
+    NumPy makes and drops on the way; arrays of NumPy's that stay are, when :meth:`restarted` is called.
 
-    Attributes:
-        peak: the most bytes at once.
+    Args:
+        growing: a tensor of which a dimension is one of these counts for more.
+        times: how much more.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, growing: Collection[int] = (), times: float = 1.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = self._now = self._start = 0
+        self.growing, self.times = frozenset(growing), times
+        self._now, self._arrays = [0.0, 0.0], [0.0, 0.0]
+        self._peak = (0.0, 0.0)
         self._known: set[int] = set()
-        self._traces = False
 
     def __enter__(self) -> "Live":
-        self._traces = not tracemalloc.is_tracing()
-        if self._traces:
-            tracemalloc.start()
-        self._start = tracemalloc.get_traced_memory()[0]
+        tracemalloc.start()
         super().__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
-        self._look()
-        if self._traces:
-            tracemalloc.stop()
+        tracemalloc.stop()
 
-    def restarted(self) -> int:
-        """The peak so far, which is forgotten; what is alive stays counted."""
+    def restarted(self) -> tuple[float, float]:
+        """The most bytes at once since the last time: of what does not grow, of what does, as grown."""
+        kept = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
+        self._arrays = [0.0, 0.0]
+        for trace in tracemalloc.take_snapshot().filter_traces([kept]).traces:
+            _add(self._arrays, self._sized(trace.size, {trace.size // 4, trace.size // 8}))
+        found, self._peak = self._peak, (0.0, 0.0)
         self._look()
-        found, self.peak = self.peak, 0
-        return found
+        return max(found, self._peak, key=sum)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {
@@ -53,23 +56,32 @@ class Live(TorchDispatchMode):
         found = func(*args, **(kwargs or {}))
         for each in tree_leaves(found):
             if isinstance(each, Tensor):
-                self._count(each.untyped_storage(), given)
+                self._count(each, given)
         return found
 
-    def _count(self, storage: torch.UntypedStorage, given: set[int]) -> None:
+    def _count(self, tensor: Tensor, given: set[int]) -> None:
+        storage = tensor.untyped_storage()
         number = id(storage)
         if number in given or number in self._known or not storage.nbytes():
             return
+        size = self._sized(storage.nbytes(), tensor.shape)
         self._known.add(number)
-        self._now += storage.nbytes()
-        weakref.finalize(storage, self._gone, number, storage.nbytes())
+        _add(self._now, size)
+        weakref.finalize(storage, self._gone, number, size)
         self._look()
 
-    def _gone(self, number: int, size: int) -> None:
+    def _gone(self, number: int, size: tuple[float, float]) -> None:
         self._known.discard(number)
-        self._now -= size
+        _add(self._now, size, -1.0)
 
     def _look(self) -> None:
-        """NumPy's arrays come and go between two looks: of them, the most counts."""
-        self.peak = max(self.peak, self._now + tracemalloc.get_traced_memory()[1] - self._start)
-        tracemalloc.reset_peak()
+        now = self._now[0] + self._arrays[0], self._now[1] + self._arrays[1]
+        self._peak = max(self._peak, now, key=sum)
+
+    def _sized(self, size: int, dimensions: Collection[int]) -> tuple[float, float]:
+        return (0.0, self.times * size) if self.growing.intersection(dimensions) else (float(size), 0.0)
+
+
+def _add(to: list[float], size: tuple[float, float], sign: float = 1.0) -> None:
+    to[0] += sign * size[0]
+    to[1] += sign * size[1]

@@ -3,14 +3,12 @@
 The miniature has all counts of a load, divided by one number: rows and edges of every layer, rows that leave
 and that arrive. The trainer trains and evaluates on it as it would on the part, with nobody at the other end,
 and all tensors that are alive are counted (:mod:`gcnsys.plan.live`): what backward keeps, gradients, rows
-that cross and those under way, weights and what the optimizer knows of them. So no layer has to say what it
-keeps, nor has one's own.
-
-Three miniatures tell what a part's inner rows take, what its boundary does, and what depends on neither: one,
-one of twice the size, and one of twice the boundary.
+that cross and those under way, weights and what the optimizer knows of them. Those with a row for each row,
+edge or entry count for as many as the part has of them. So no layer has to say what it keeps, nor has one's
+own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -39,11 +37,8 @@ from gcnsys.train.task import Task
 from gcnsys.train.trainer import Trainer
 from gcnsys.train.view import View
 
-ROWS = 384
-"""Inner rows of a miniature."""
-
-_FEW = 3 * ROWS
-"""Inner rows of a part that is small enough to be its own miniature."""
+ROWS = 500
+"""Inner rows of a miniature, about."""
 
 _EPOCHS = 2
 """After so many, the optimizer has its moments and a pipeline its rows under way."""
@@ -51,81 +46,69 @@ _EPOCHS = 2
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Bytes that are alive at most, by what they depend on.
+    """Bytes that are alive at most, on a part and on others of its proportions.
 
     Attributes:
-        fixed: on the model alone.
-        row: on an inner row.
-        crossing: on a halo or boundary row.
+        of: the load that they were found for.
+        fixed: those that depend on the model alone.
+        grown: all others.
     """
 
+    of: Load
     fixed: float
-    row: float
-    crossing: float
+    grown: float
 
     def on(self, load: Load) -> float:
-        """Of a part like the one it was found for."""
-        return self.fixed + self.row * load.inner + self.crossing * (load.halo + load.boundary)
+        """Of another part."""
+        return self.fixed + self.grown * (load.inner + load.halo) / max(1, self.of.inner + self.of.halo)
 
 
-def held(job: Job, load: Load, choices: Choices) -> dict[str, Held]:
-    """What is held on a part, and on parts of the same proportions, by what a rank does meanwhile.
+def held(job: Job, load: Load, choices: Choices) -> Held:
+    """What is alive at most while a part is trained and evaluated on.
+
+    The arrays of its files are there already: they are not counted.
 
     Args:
         job: what is trained.
         load: of the part.
         choices: how rows cross.
     """
-    share = 1.0 if load.inner <= _FEW else ROWS / load.inner
-    one, two = (_resized(load, factor * share, factor * share) for factor in (1.0, 2.0))
-    wide = _resized(load, share, 2 * share)
-    found = [peaks(job, each, choices) for each in (one, two, wide)]
-    return {phase: _solved((one, two, wide), [each[phase] for each in found]) for phase in found[0]}
+    widths = {size for weight in job.model.parameters() for size in weight.shape}
+    widths |= {job.num_outputs, job.num_features, *range(8)}
+    times = max(1.0, load.inner / ROWS)
+    small = _resized(load, 1 / times, widths)
+    part, best = _Part(job, small), Best()
+    graph, x, needs = part.graph, part.x, part.needs
+    with Live(part.counts - widths, times) as live:
+        trainer = part.trainer(graph, x, needs, choices)
+        live.restarted()
+        for epoch in trainer.epochs(_EPOCHS):
+            best.offer(epoch.number, trainer.evaluate(), trainer.model)
+            fixed, grown = live.restarted()
+    return Held(load, fixed, grown)
 
 
-def _solved(loads: tuple[Load, Load, Load], peaks: Sequence[int]) -> Held:
-    rows = [load.inner for load in loads]
-    crossing = [load.halo + load.boundary for load in loads]
-    a_crossing = max(0.0, peaks[2] - peaks[0]) / max(1, crossing[2] - crossing[0])
-    more = peaks[1] - peaks[0] - a_crossing * (crossing[1] - crossing[0])
-    a_row = max(0.0, more) / max(1, rows[1] - rows[0])
-    return Held(max(0.0, peaks[0] - a_row * rows[0] - a_crossing * crossing[0]), a_row, a_crossing)
+def _resized(load: Load, share: float, avoided: Collection[int]) -> Load:
+    """A load so many times as large, none of whose counts is one of those."""
 
-
-def _resized(load: Load, share: float, boundary: float) -> Load:
-    def some(count: int, by: float = share) -> int:
-        return -(-round(1000 * count * by) // 1000) if count else 0
+    def some(count: int) -> int:
+        found = -(-round(1000 * count * share) // 1000) if count else 0
+        while found in avoided and found and share < 1:
+            found += 1
+        return found
 
     def hop(each: Hop) -> Hop:
-        sends, receives = (tuple(some(n, boundary) for n in side) for side in (each.sends, each.receives))
+        sends, receives = (tuple(map(some, side)) for side in (each.sends, each.receives))
         return Hop(
-            some(each.rows), some(each.inner_edges), some(each.halo_edges, boundary), sends, receives,
+            some(each.rows), some(each.inner_edges), some(each.halo_edges), sends, receives,
             some(each.sources),
         )  # fmt: skip
 
-    hops = tuple(hop(each) for each in load.hops)
     return replace(
-        load, inner=some(load.inner), halo=some(load.halo, boundary), boundary=some(load.boundary, boundary),
-        inner_edges=some(load.inner_edges), halo_edges=some(load.halo_edges, boundary), hops=hops,
-        flipped=some(load.flipped),
+        load, inner=some(load.inner), halo=some(load.halo), boundary=some(load.boundary),
+        inner_edges=some(load.inner_edges), halo_edges=some(load.halo_edges),
+        hops=tuple(map(hop, load.hops)), flipped=some(load.flipped),
     )  # fmt: skip
-
-
-def peaks(job: Job, load: Load, choices: Choices) -> dict[str, int]:
-    """The most bytes that are alive while a part of these counts is made ready, trained and evaluated on.
-
-    The arrays of its files are there already: they are not counted.
-    """
-    part, best, found = _Part(job, load), Best(), {}
-    graph, x, needs = part.graph, part.x, part.needs
-    with Live() as live:
-        trainer = part.trainer(graph, x, needs, choices)
-        found["preparation"] = live.restarted()
-        for epoch in trainer.epochs(_EPOCHS):
-            found["training"] = live.restarted()
-            best.offer(epoch.number, trainer.evaluate(), trainer.model)
-            found["evaluation"] = live.restarted()
-    return found
 
 
 class _Part:
@@ -139,6 +122,24 @@ class _Part:
         # What the ranks send each other where nothing is left out; of a pruned layer, the first so many.
         self.sends = _apart(load.boundary, hops[0].sends)
         self.receives = _apart(load.halo, hops[0].receives)
+
+    @property
+    def counts(self) -> set[int]:
+        """How long what grows with a part is: rows, edges, what crosses, entries of features."""
+        load, found = self.load, {self.load.inner, self.load.halo, self.load.boundary}
+        found |= {load.inner_edges, load.halo_edges, load.inner_edges + load.halo_edges}
+        found |= {load.inner + load.halo, load.inner_edges + load.halo_edges + load.inner}
+        for layer in range(self.job.model.num_blocks):
+            hop = load.hop(layer)
+            rows = {hop.rows, hop.sources or load.inner, sum(hop.sends), sum(hop.receives)}
+            found |= rows | {hop.inner_edges, hop.halo_edges, hop.inner_edges + hop.halo_edges}
+        if isinstance(self.x, CSR):
+            found.add(self.x.num_edges)
+        graph = self.graph
+        looped = graph.inner.looped().num_edges
+        found |= {looped, looped + graph.halo.num_edges, graph.inner.num_edges, graph.halo.num_edges}
+        found |= {load.inner + 1, load.halo + 1, load.inner * graph.num_parts}
+        return found
 
     @property
     def whole(self) -> bool:

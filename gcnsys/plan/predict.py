@@ -112,9 +112,7 @@ def memory_bytes(cut: Cut, job: Job, method: Method, base: int) -> tuple[int, ..
     """
     fullest = max(cut.loads, key=lambda load: load.inner + load.halo)
     alive = held(job, fullest, method.choices)
-    return tuple(
-        round(base + load.files + max(phase.on(load) for phase in alive.values())) for load in cut.loads
-    )
+    return tuple(round(base + load.files + alive.on(load)) for load in cut.loads)
 
 
 def _work(load: Load, widths: Widths, method: Method) -> tuple[float, float, float, int]:
