@@ -24,12 +24,13 @@ from gcnsys.plan import (
     Pace,
     Prediction,
     methods,
+    miniature,
     predict,
     recommend,
     units,
 )
 from gcnsys.plan.live import Live
-from gcnsys.plan.miniature import held, peaks
+from gcnsys.plan.miniature import held
 from gcnsys.runtime.process import Placement
 from gcnsys.runtime.receptive_field import receptive_field, receptive_fields
 from gcnsys.testing.ranks import run_ranks
@@ -193,33 +194,25 @@ def test_lanes_are_counted_row_by_row(layers, pairs, width, method):
 
 LOAD = Load(600, 90, 80, 3000, 300, 10_000, (Hop(600, 3000, 300, (0, 50, 30), (0, 40, 50)),))
 
-
-def alive(job, load, method):
-    return {phase: each.on(load) for phase, each in held(job, load, method.choices).items()}
+NARROW = replace(LOAD, halo=0, boundary=0, halo_edges=0, hops=(Hop(600, 3000, 0, (0,), (0,)),))
 
 
 def test_what_is_alive_is_what_layers_and_their_gradients_take():
     # Two layers, 32 to 64 to 8, of features that are summed beforehand: the peak is in backward.
     job = Job(RunConfig(data="x", hidden=64, layers=2, first_hop="on"), 32, 8)
-    found = held(job, replace(LOAD, halo=0, boundary=0, halo_edges=0, hops=(NARROW,)), methods()[0].choices)
+    found = held(job, NARROW, methods()[0].choices)
     # Sums of features; the hidden row, and its gradient before and after ReLU: four bytes a number.
-    least = 4 * (32 + 3 * 64)
-    assert least <= found["training"].row <= least + 4 * (3 * 8 + 20) + 60
-    assert found["training"].crossing == 0
-    weights = 4 * (32 * 64 + 64 + 64 * 8 + 8)
-    assert found["training"].fixed >= 4 * weights  # they, their gradients, two moments
-    deeper = Job(RunConfig(data="x", hidden=64, layers=4, first_hop="on"), 32, 8)
-    more = held(deeper, replace(LOAD, halo=0, boundary=0, halo_edges=0, hops=(NARROW,)), methods()[0].choices)
-    kept = more["training"].row - found["training"].row
-    assert 4 * 2 * 64 <= kept <= 4 * 2 * 3 * 64  # of each layer more, its rows, and perhaps what it summed
-
-
-NARROW = Hop(600, 3000, 0, (0,), (0,))
+    a_row, least = found.grown / NARROW.inner, 4 * (32 + 3 * 64)
+    assert least <= a_row <= least + 4 * 3 * 8 + 150  # logits; numbers of nodes, scales
+    assert found.fixed >= 4 * 4 * (32 * 64 + 64 + 64 * 8 + 8)  # weights, gradients, two moments
+    deeper = held(replace(job, config=RunConfig(data="x", hidden=64, layers=4)), NARROW, methods()[0].choices)
+    more = (deeper.grown - found.grown) / NARROW.inner
+    assert 4 * 2 * 64 <= more <= 4 * 2 * 3 * 64  # of each layer more, its rows, and perhaps what it summed
 
 
 def test_what_is_alive_grows_with_what_each_choice_keeps():
     job = Job(RunConfig(data="x", hidden=64, layers=3), 32, 8)
-    found = {method.name: alive(job, LOAD, method)["training"] for method in methods((0.3,))}
+    found = {method.name: held(job, LOAD, method.choices).on(LOAD) for method in methods((0.3,))}
     assert found["bns 0.3"] < found["vanilla"] < found["pipegcn"] < found["pipegcn-f"] < found["pipegcn-gf"]
     under_way = 4 * (3 * 64 + 64) * (LOAD.halo + LOAD.boundary)  # of two exchanges, both ways, and what left
     assert found["pipegcn"] - found["vanilla"] < 2 * under_way
@@ -227,18 +220,20 @@ def test_what_is_alive_grows_with_what_each_choice_keeps():
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("how", ["digits", "few trained", "sparse"])
-def test_a_miniature_tells_what_is_alive_on_the_whole_part(cut, name, how):
+def test_a_miniature_tells_what_is_alive_on_the_whole_part(cut, name, how, monkeypatch):
     partitioning = cut(how, 2)
     config = RunConfig.checked({"data": str(partitioning.folder), "device": "cpu", **MODELS[name]})
     job = Job.on(partitioning.manifest, config, 0.1)
-    load = max(Cut.of(partitioning, job).loads, key=lambda each: each.inner + each.halo)
-    told = alive(job, replace(load, **larger(load, 4)), methods()[0])
-    whole = peaks(job, replace(load, **larger(load, 4)), methods()[0].choices)
-    assert told["training"] == pytest.approx(whole["training"], rel=0.15)
+    load = larger(max(Cut.of(partitioning, job).loads, key=lambda each: each.inner + each.halo), 3)
+    choices = methods()[0].choices
+    monkeypatch.setattr(miniature, "ROWS", load.inner / 3)
+    told = held(job, load, choices).on(load)
+    monkeypatch.setattr(miniature, "ROWS", load.inner)
+    assert told == pytest.approx(held(job, load, choices).on(load), rel=0.1)
 
 
 def larger(load, times):
-    """The counts of a part so many times as large."""
+    """A part so many times as large."""
     hops = tuple(
         Hop(
             times * hop.rows, times * hop.inner_edges, times * hop.halo_edges,
@@ -247,28 +242,26 @@ def larger(load, times):
         for hop in load.hops
     )  # fmt: skip
     names = ("inner", "halo", "boundary", "inner_edges", "halo_edges", "flipped")
-    return {name: times * getattr(load, name) for name in names} | {"hops": hops}
+    return replace(load, hops=hops, **{name: times * getattr(load, name) for name in names})
 
 
 def test_live_counts_storages_once_and_until_nobody_holds_them():
     before = torch.zeros(1000)
-    with Live() as live:
-        one = torch.ones(250_000)
+    with Live({500}, 10) as live:
+        one = torch.ones(250)
         view = one[:10]
         before.add_(1)
         del one
-        held_by_view = live.restarted()
+        assert live.restarted() == (1000, 0)
         del view
-        two = torch.ones(125_000) * 2
-        after = live.restarted()
-        array = np.zeros(500_000)
+        two = torch.ones(2, 500) * 2
+        assert live.restarted() == (0, 2 * 10 * 4000)  # the ones, and twice them
+        array = np.zeros(500)
         del two
-        numpys = live.restarted()
-    slack = 200_000  # Python's own objects
-    assert 1_000_000 <= held_by_view < 1_000_000 + slack
-    assert 1_000_000 <= after < 1_000_000 + 500_000 + slack  # the ones, and twice them
-    assert 4_000_000 <= numpys < 4_500_000 + slack
-    assert array.nbytes == 4_000_000
+        live.restarted()
+        fixed, grown = live.restarted()
+    assert grown == 10 * array.nbytes
+    assert fixed < 1000
 
 
 def test_schedules_hide_what_they_can():

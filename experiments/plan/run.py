@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -11,13 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from experiments.machine import report
 from experiments.runfile import data_folder
 from gcnsys.files import write_json
-from gcnsys.runtime.comm import Comm
-from gcnsys.testing.ranks import run_ranks
 
 RESULTS = Path(__file__).parent / "results"
 GRAPHS = ("coauthor_cs", "facebook_pages")
@@ -41,25 +36,19 @@ def gcnsys(*arguments: object) -> dict[str, Any]:
     return found
 
 
-def link(size: int = 1 << 23) -> tuple[float, float]:
-    """Bytes a second and seconds of latency between two ranks of this machine, over gloo."""
-
-    def body(comm: Comm) -> list[float]:
-        found = []
-        for length in (1, size):
-            rows, counts = torch.zeros(length, 1), [0, 0]
-            counts[1 - comm.rank] = length
-            times = []
-            for _ in range(9):
-                comm.add(torch.zeros(1))
-                began = time.perf_counter()
-                comm.swap(rows, counts, counts).land()
-                times.append(time.perf_counter() - began)
-            found.append(statistics.median(times))
-        return found
-
-    least, most = (max(times) for times in zip(*run_ranks(2, body), strict=True))
-    return 4 * size / max(1e-9, most - least), least
+def link() -> list[str]:
+    """Bandwidth and latency between two ranks of this machine, over gloo, as options of a plan."""
+    command = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "experiments.plan.link"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the link could not be measured:\n{done.stderr}")
+    found = json.loads(done.stdout)
+    return [
+        "--bandwidth",
+        f"{found['bandwidth'] / 1e6:.0f}MB",
+        "--latency",
+        f"{found['latency'] * 1e6:.0f}us",
+    ]
 
 
 def cut(graph: str, parts: int, folder: Path) -> Path:
@@ -73,7 +62,16 @@ def cut(graph: str, parts: int, folder: Path) -> Path:
 
 def planned(graph: str, model: str, parts: int, network: Sequence[str], folder: Path) -> dict[str, Any]:
     """The predictions for a model on a cut, by method."""
-    found = gcnsys("plan", cut(graph, parts, folder), *MODELS[model], "--threads", 1, *network)
+    found = gcnsys(
+        "plan",
+        cut(graph, parts, folder),
+        *MODELS[model],
+        "--threads",
+        1,
+        "--ranks-a-machine",
+        parts,
+        *network,
+    )
     return {each["method"]: each for each in found["predictions"] if each["method"] in METHODS}
 
 
@@ -86,8 +84,7 @@ def measured(
         left = [name for name in (METHODS if parts > 1 else METHODS[:1]) if (parts, name) not in have]
         if not left:
             continue
-        bandwidth, latency = link()
-        network = ["--bandwidth", f"{bandwidth / 1e6:.0f}MB", "--latency", f"{latency * 1e6:.0f}us"]
+        network = link()
         plans = planned(graph, model, parts, network, folder)
         for name in left:
             about = {"graph": graph, "model": model, "method": name, "parts": parts, "network": network}
@@ -108,13 +105,13 @@ def compared(
 
 
 def again(runs: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """The runs on record beside plans that are made now, for the links that were measured then."""
-    found, plans = [], {}
+    """The runs on record beside plans that are made now, for a link that is measured now."""
+    found, plans, network = [], {}, link()
     for run in runs:
         key = run["graph"], run["model"], run["parts"]
         if key not in plans:
-            plans[key] = planned(*key, run["network"], folder)
-        found.append(run | {"planned": taken(plans[key][run["method"]])})
+            plans[key] = planned(*key, network, folder)
+        found.append(run | {"network": network, "planned": taken(plans[key][run["method"]])})
     return found
 
 
@@ -187,7 +184,7 @@ def main() -> None:
         if options.again:
             for path in on_record():
                 record = json.loads(path.read_text())
-                write_json(path, record | {"runs": again(record["runs"], Path(folder))})
+                write_json(path, record | {"runs": again(record["runs"], options.cuts or Path(folder))})
             return
         began = time.monotonic()
         for graph in options.graphs:

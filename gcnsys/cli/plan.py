@@ -53,6 +53,10 @@ def add(subparsers: Any) -> None:
         "--compute", default="measured", metavar="FLOPS",
         help="of a rank, such as 1.5TFLOPS, or measured: a few epochs of the model here (default: measured)",
     )  # fmt: skip
+    resources.add_argument(
+        "--ranks-a-machine", type=_count, default=1, metavar="R",
+        help="that share caches and memory: measured computing has as many processes at once (default: 1)",
+    )  # fmt: skip
     add_fields(resources, ("threads",))
     parser.add_argument(
         "--rates", type=_rates, default=(0.1, 0.01), metavar="p,p,...",
@@ -99,6 +103,12 @@ def _parts(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"needs a number of at least 1, got {text!r}")
+    return int(text)
+
+
 def _rates(text: str) -> tuple[float, ...]:
     try:
         return tuple(dict.fromkeys(float(piece) for piece in text.split(",")))
@@ -117,13 +127,14 @@ def _plan(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     with output.working():
         prepare_process(config)
         found = subject(config, options.parts, options.halo_ratio)
-        made = plan(found, _pace(found, compute), network, weighed, base=base, memory=memory)
+        pace = _pace(found, compute, options.ranks_a_machine)
+        made = plan(found, pace, network, weighed, base=base, memory=memory)
     show(found, made, output)
     return {"graph": found.cuts[0].name, "model": config.model, **made.plain()}
 
 
-def _pace(found: Subject, compute: float | None) -> Pace:
-    return measured(found.job, *found.shape()) if compute is None else stated(found.job, compute)
+def _pace(found: Subject, compute: float | None, ranks: int) -> Pace:
+    return measured(found.job, *found.shape(), ranks) if compute is None else stated(found.job, compute)
 
 
 def show(found: Subject, made: Plan, output: Output) -> None:

@@ -6,10 +6,13 @@ cost, whatever the model is made of. Rows that cross are packed, rounded and add
 measured on rows of the widest kind.
 """
 
+import contextlib
 import itertools
+import os
+import signal
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -71,13 +74,14 @@ def stated(job: Job, flops: float) -> Pace:
     return Pace(0.0, a_node / flops, an_edge / flops, 0.0, source=f"{flops / 1e12:.4g} TFLOPS, as stated")
 
 
-def measured(job: Job, graph: Graph, x: Tensor | SparseRows) -> Pace:
+def measured(job: Job, graph: Graph, x: Tensor | SparseRows, ranks: int = 1) -> Pace:
     """From a few epochs in this process, with as many threads as it has.
 
     Args:
         job: what is trained.
         graph: of the shape that a rank will hold.
         x: its features ``[n, F]``.
+        ranks: that share a machine: as many processes compute meanwhile, as caches and memory are shared.
     """
     nodes, edges = graph.num_nodes, graph.num_edges
     few = min(FEW, nodes)
@@ -85,8 +89,11 @@ def measured(job: Job, graph: Graph, x: Tensor | SparseRows) -> Pace:
         step_on(job, _without_edges(few), _head(x, few)), step_on(job, _without_edges(nodes), x),
         step_on(job, graph, x),
     )  # fmt: skip
-    # In turns, so that what else the machine does is the same for all three.
-    times = [[_timed(step) for step in steps] for _ in range(REPEATS + 1)][1:]
+    for step in steps:
+        step()
+    with _others(ranks - 1, steps[-1]):
+        # In turns, so that what else the machine does is the same for all three.
+        times = [[_timed(step) for step in steps] for _ in range(REPEATS + 1)][1:]
     alone, bare, whole = (statistics.median(found) for found in zip(*times, strict=True))
     a_node = max(0.0, bare - alone) / max(1, nodes - few)
     width = max(1, *job.widths.features)
@@ -94,8 +101,31 @@ def measured(job: Job, graph: Graph, x: Tensor | SparseRows) -> Pace:
         max(0.0, alone - few * a_node), a_node, max(0.0, whole - bare) / max(1, edges), _packing(width),
         {name: _coding(name, width) for name in CODECS if name != "fp32"},
         f"measured here: {REPEATS} epochs of {nodes:,} nodes and {edges:,} edges, "
-        f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}",
+        f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}"
+        + (f", {ranks} ranks at once" if ranks > 1 else ""),
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _others(count: int, step: Callable[[], None]) -> Iterator[None]:
+    """Processes that do the same over and over while a block runs."""
+    children = [_forked(step, os.getpid()) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _forked(step: Callable[[], None], parent: int) -> int:
+    child = os.fork()
+    if child:
+        return child
+    with contextlib.suppress(BaseException):
+        while os.getppid() == parent:
+            step()
+    os._exit(0)
 
 
 def sample(job: Job, nodes: int, edges: int) -> tuple[Graph, Tensor | SparseRows]:
