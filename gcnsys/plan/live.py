@@ -20,7 +20,6 @@ class Live(TorchDispatchMode):
     Args:
         growing: a tensor of which a dimension is one of these counts for more.
         times: how much more.
-
     """
 
     def __init__(self, growing: Collection[int] = (), times: float = 1.0) -> None:

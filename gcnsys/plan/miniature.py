@@ -31,6 +31,7 @@ from gcnsys.runtime import PartBlock
 from gcnsys.runtime.choices import Choices
 from gcnsys.runtime.crossing import Drawer
 from gcnsys.runtime.exchange import Exchange
+from gcnsys.runtime.rows import sample_size
 from gcnsys.train.best import Best
 from gcnsys.train.optimizer import make_optimizer
 from gcnsys.train.task import Task
@@ -40,8 +41,11 @@ from gcnsys.train.view import View
 ROWS = 500
 """Inner rows of a miniature, about."""
 
-_EPOCHS = 2
-"""After so many, the optimizer has its moments and a pipeline its rows under way."""
+_MASKS = 3
+"""Of which each has an equal share of the rows."""
+
+_EPOCHS = 3
+"""In the last of so many, the optimizer has its moments, a pipeline its rows under way and its averages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ def held(job: Job, load: Load, choices: Choices) -> Held:
     small = _resized(load, 1 / times, widths)
     part, best = _Part(job, small), Best()
     graph, x, needs = part.graph, part.x, part.needs
-    with Live(part.counts - widths, times) as live:
+    growing = part.counts | part.drawn(choices)
+    with Live(growing - widths, times) as live:
         trainer = part.trainer(graph, x, needs, choices)
         live.restarted()
         for epoch in trainer.epochs(_EPOCHS):
@@ -91,14 +96,17 @@ def held(job: Job, load: Load, choices: Choices) -> Held:
 def _resized(load: Load, share: float, avoided: Collection[int]) -> Load:
     """A load so many times as large, none of whose counts is one of those."""
 
+    def plain(count: int) -> int:
+        return -(-round(1000 * count * share) // 1000)
+
     def some(count: int) -> int:
-        found = -(-round(1000 * count * share) // 1000) if count else 0
-        while found in avoided and found and share < 1:
+        found = plain(count)
+        while count and share < 1 and found in avoided:
             found += 1
         return found
 
     def hop(each: Hop) -> Hop:
-        sends, receives = (tuple(map(some, side)) for side in (each.sends, each.receives))
+        sends, receives = (tuple(map(plain, side)) for side in (each.sends, each.receives))
         return Hop(
             some(each.rows), some(each.inner_edges), some(each.halo_edges), sends, receives,
             some(each.sources),
@@ -118,7 +126,6 @@ class _Part:
         self.job, self.load = job, load
         self.generator = torch.Generator().manual_seed(0)
         hops = load.hops
-        self.rows = [hop.rows for hop in hops]
         # What the ranks send each other where nothing is left out; of a pruned layer, the first so many.
         self.sends = _apart(load.boundary, hops[0].sends)
         self.receives = _apart(load.halo, hops[0].receives)
@@ -126,20 +133,27 @@ class _Part:
     @property
     def counts(self) -> set[int]:
         """How long what grows with a part is: rows, edges, what crosses, entries of features."""
-        load, found = self.load, {self.load.inner, self.load.halo, self.load.boundary}
-        found |= {load.inner_edges, load.halo_edges, load.inner_edges + load.halo_edges}
-        found |= {load.inner + load.halo, load.inner_edges + load.halo_edges + load.inner}
+        load, graph = self.load, self.graph
+        inner, halo, looped = (each.num_edges for each in (graph.inner, graph.halo, graph.inner.looped()))
+        found = {load.inner, load.halo, load.boundary, load.inner + load.halo, load.inner + 1, load.halo + 1}
+        found |= {inner, halo, looped, inner + halo, looped + halo}
         for layer in range(self.job.model.num_blocks):
             hop = load.hop(layer)
-            rows = {hop.rows, hop.sources or load.inner, sum(hop.sends), sum(hop.receives)}
-            found |= rows | {hop.inner_edges, hop.halo_edges, hop.inner_edges + hop.halo_edges}
-        if isinstance(self.x, CSR):
-            found.add(self.x.num_edges)
-        graph = self.graph
-        looped = graph.inner.looped().num_edges
-        found |= {looped, looped + graph.halo.num_edges, graph.inner.num_edges, graph.halo.num_edges}
-        found |= {load.inner + 1, load.halo + 1, load.inner * graph.num_parts}
-        return found
+            found |= {hop.rows, hop.sources or load.inner, sum(hop.sends), sum(hop.receives)}
+            found |= {hop.inner_edges, hop.halo_edges, hop.inner_edges + hop.halo_edges}
+        last = load.hop(self.job.model.num_blocks - 1).rows
+        found |= {-(-(rows - place) // _MASKS) for rows in (load.inner, last) for place in range(_MASKS)}
+        return found | ({self.x.num_edges} if isinstance(self.x, CSR) else set())
+
+    def drawn(self, choices: Choices) -> set[int]:
+        """How many rows cross where some are drawn, a layer each way."""
+        if choices.rows == "all":
+            return set()
+        pairs = [side for hop in self.load.hops for side in (hop.sends, hop.receives)]
+        return {
+            sum(sample_size(choices.rate, each) for each in side)
+            for side in (*pairs, self.sends, self.receives)
+        }
 
     @property
     def whole(self) -> bool:
@@ -281,7 +295,7 @@ def _features(x: Tensor | CSR, stored: torch.dtype, *, copied: bool) -> Tensor |
 def _view(blocks: tuple[PartBlock, ...], inputs: Inputs, job: Job) -> View:
     count = blocks[-1].output_ids.numel()
     ids = torch.arange(count)
-    rows = {name: ids[place::3].clone() for place, name in enumerate(("train", "val", "test"))}
+    rows = {name: ids[place::_MASKS].clone() for place, name in enumerate(("train", "val", "test"))}
     return View(blocks, inputs, ids % max(1, job.num_outputs), rows)
 
 
