@@ -33,7 +33,8 @@ def planned(
         threads = max(1, len(os.sched_getaffinity(0)) // partitioning.num_parts)
     prepare_process(config.model_copy(update={"threads": threads}))
     found = of_partitioning(partitioning, config)
-    made = plan(found, measured(found.job, *found.shape()), network, methods(), base=base, memory=memory)
+    pace = measured(found.job, *found.shape(), partitioning.num_parts)  # all of them on this machine
+    made = plan(found, pace, network, methods(), base=base, memory=memory)
     taken = made.recommendation.taken
     output.note(f"taking {taken.method.name}: {made.recommendation.because}")
     kept = {key: value for key, value in config.model_dump(exclude_none=True).items() if key not in EXCHANGE}
