@@ -23,7 +23,7 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self, growing: Collection[int] = (), times: float = 1.0) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.growing, self.times = frozenset(growing), times
         self._now, self._arrays = [0.0, 0.0], [0.0, 0.0]
         self._peak = (0.0, 0.0)
