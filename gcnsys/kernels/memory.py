@@ -1,10 +1,10 @@
 """Where a training process has its large tensors, and what becomes of memory that is freed.
 
-Every epoch asks for the same large tensors. A C library that gives their pages back gets them anew each time,
-cleared by the kernel: as slow as a sparse product. One that keeps them has gaps: glibc 2.36 asks for more than
-it needs where memory is to be aligned, so that a matrix does not fit where one of its size lay, and small things
-settle in between. Three layers of 128 features held 3.4 times what they needed. So the native core gives torch
-an arena of large blocks alone, in which each fits where one of its size lay.
+Every epoch asks for the same large tensors. A C library that gives their pages back gets them anew each
+time, cleared by the kernel: as slow as a sparse product. One that keeps them has gaps: glibc 2.36 asks for
+more than it needs where memory is to be aligned, so that a matrix does not fit where one of its size lay, and
+small things settle in between. Three layers of 128 features held 3.4 times what they needed. So the native
+core gives torch an arena of large blocks alone, in which each fits where one of its size lay.
 """
 
 import ctypes
@@ -19,8 +19,8 @@ LARGE = 128 << 10
 """Bytes of a tensor that lies in the arena: from where glibc, too, takes memory to be large."""
 
 _GIVEN_BACK = 8 << 20
-"""Bytes from which memory is given back where there is no arena. Below, clearing fresh pages costs more time than
-gaps cost memory: 28 layers on 18,000 nodes of 64 features took 3.4 times as long."""
+"""Bytes from which other memory is given back. Below, clearing fresh pages costs more time than gaps cost
+memory: without an arena, 28 layers on 18,000 nodes of 64 features took 3.4 times as long."""
 
 _TORCH = "libc10.so"
 """Where torch asks for memory."""
@@ -53,10 +53,10 @@ def keep_freed_memory() -> None:
 
 
 def give_back_large_memory() -> None:
-    """Let this process give memory of large tensors back as soon as it is free, for as long as it lives.
+    """Let this process give large memory back as soon as it is free, for as long as it lives.
 
-    For deep models that compute their layers again, where there is no arena: they would have more gaps in every
-    layer.
+    Where tensors lie in the arena, that is what data are sorted in when they are read. Where there is none,
+    deep models that compute their layers again want it: they would have more gaps in every layer.
     """
     _set({_MMAP_THRESHOLD: _GIVEN_BACK, _TRIM_THRESHOLD: -1})
 
