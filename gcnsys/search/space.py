@@ -55,7 +55,7 @@ class Shape:
         hidden: width between them.
         bits: of weights and rows.
         pruned: the share of edges that is dropped, the farthest of the diagonal first.
-        kept: weights of each :data:`GROUP` that are not zero.
+        kept: weights of each ``GROUP`` that are not zero.
     """
 
     kind: Kind = "gcn"
@@ -67,7 +67,7 @@ class Shape:
 
     @property
     def weight_groups(self) -> WeightGroups | None:
-        """The pattern of weights that are not zero; None: all of them."""
+        """The pattern of weights that are not zero, or None where all of them may be."""
         return None if self.kept == GROUP else WeightGroups(GROUP, self.kept)
 
     def widths(self, features: int, classes: int) -> list[int]:
