@@ -124,18 +124,20 @@ class SharedMatrix(Matrix):
 
     def _tile(self, x: Tensor) -> int:
         """Features of a slab; 0: no sums are shared."""
+        key = x.shape[1], x.dtype, torch.get_num_threads()
+        known = self._tiles.get(key)
+        if known is not None and x.device.type == "cpu":
+            return known
         if not self._fits(x) or not self.plan.num_shared:
             return 0
-        key = x.shape[1], x.dtype, torch.get_num_threads()
-        if key not in self._tiles:
-            x = x.detach()
-            # Not this one: what is fastest in a loop of its own need not be so among what runs later on.
-            without = Matrix(self.csr, symmetric=True)
-            tiles = [tile * 4 // x.element_size() for tile in TILES]
-            shared = [partial(self.shared_times, x, tile=tile) for tile in tiles]
-            plain, *taken = _fastest([partial(without.times, x), *shared])
-            self.seconds[key] = plain, min(taken)
-            self._tiles[key] = tiles[taken.index(min(taken))] if min(taken) < _GAIN * plain else 0
+        x = x.detach()
+        # Not this one: what is fastest in a loop of its own need not be so among what runs later on.
+        without = Matrix(self.csr, symmetric=True)
+        tiles = [tile * 4 // x.element_size() for tile in TILES]
+        shared = [partial(self.shared_times, x, tile=tile) for tile in tiles]
+        plain, *taken = _fastest([partial(without.times, x), *shared])
+        self.seconds[key] = plain, min(taken)
+        self._tiles[key] = tiles[taken.index(min(taken))] if min(taken) < _GAIN * plain else 0
         return self._tiles[key]
 
 
