@@ -13,7 +13,7 @@ from experiments.kernels.attention import compared, dgl_layer, pyg_layer
 from experiments.kernels.graphs import named
 from experiments.kernels.spmm import measured
 from gcnsys.graph import Graph
-from gcnsys.kernels.memory import keep_freed_memory
+from gcnsys.kernels.memory import as_training_has_it
 
 SMALL, WIDTHS, LARGE = ("cora", "amazon_photo", "facebook_pages"), [64, 256], "reddit60k"
 
@@ -21,7 +21,7 @@ SMALL, WIDTHS, LARGE = ("cora", "amazon_photo", "facebook_pages"), [64, 256], "r
 def check(at: Bench) -> Iterator[Figure]:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of the other libraries' imports
-    keep_freed_memory()
+    as_training_has_it()
     yield from at.parts(sums, a_large_graph, attention)
 
 

@@ -20,7 +20,7 @@ from gcnsys import kernels
 from gcnsys.graph import Graph
 from gcnsys.kernels import Matrix
 from gcnsys.kernels.matrix import csr_tensor
-from gcnsys.kernels.memory import keep_freed_memory
+from gcnsys.kernels.memory import as_training_has_it
 
 WIDTHS = (16, 41, 64, 128, 256, 602)
 PYG_BYTES = 2**31
@@ -149,7 +149,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="write the result here, too")
     asked = options.parse_args()
     widths, threads = ([int(part) for part in text.split(",")] for text in (asked.widths, asked.threads))
-    keep_freed_memory()  # as a training run does; all peers gain by it
+    as_training_has_it()  # as a training run does; all peers gain by it
     records = []
     for name in asked.graphs:
         for record in measured(name, named(name), widths, threads, asked.seconds):

@@ -23,7 +23,7 @@ from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.graph import CSR
 from gcnsys.kernels import Matrix
-from gcnsys.kernels.memory import keep_freed_memory
+from gcnsys.kernels.memory import as_training_has_it
 from gcnsys.partition import assign, cut
 from gcnsys.partition.assign import Request
 from gcnsys.partition.order import Ordered, ordered
@@ -137,7 +137,7 @@ def main() -> None:
     cli.add_argument("--out", type=Path, help="write the result here, too, beside graphs that are on record")
     options = cli.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()  # as a training run does
+    as_training_has_it()  # as a training run does
     widths = [int(width) for width in options.widths.split(",")]
     records = {}
     if options.out and options.out.exists():

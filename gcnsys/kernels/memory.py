@@ -47,6 +47,18 @@ def arena_bytes() -> tuple[int, int]:
     return used, taken
 
 
+def as_training_has_it(*, recompute: bool = False) -> None:
+    """Arrange memory as a training run does, for as long as this process lives.
+
+    Args:
+        recompute: layers are computed again, so that gaps would add up where there is no arena.
+    """
+    if keep_large_tensors() or recompute:
+        give_back_large_memory()
+    else:
+        keep_freed_memory()
+
+
 def keep_freed_memory() -> None:
     """Let this process keep the memory it frees, for as long as it lives."""
     _set({_MMAP_MAX: 0, _TRIM_THRESHOLD: -1})

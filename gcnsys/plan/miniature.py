@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gcnsys.graph import CSR, index_dtype
 from gcnsys.kernels import SparseRows
-from gcnsys.kernels.block import Block, Degrees
+from gcnsys.kernels.block import Degrees
 from gcnsys.nn import Model
 from gcnsys.nn.dropout import Inputs
 from gcnsys.nn.model import draw
@@ -29,14 +29,12 @@ from gcnsys.plan.job import Job
 from gcnsys.plan.live import Live
 from gcnsys.runtime import PartBlock
 from gcnsys.runtime.choices import Choices
-from gcnsys.runtime.crossing import Drawer
-from gcnsys.runtime.exchange import Exchange
 from gcnsys.runtime.rows import sample_size
 from gcnsys.train.best import Best
 from gcnsys.train.optimizer import make_optimizer
 from gcnsys.train.task import Task
 from gcnsys.train.trainer import Trainer
-from gcnsys.train.view import View
+from gcnsys.train.view import View, crossing
 
 ROWS = 500
 """Inner rows of a miniature, about."""
@@ -229,7 +227,9 @@ class _Part:
                 inputs = inputs.take_rows(torch.arange(rows))
             training = _view(blocks, inputs, job)
         if not choices.exact or choices.schedule != "sync":
-            training = _crossing(training, comm, choices, keep=model.recompute)
+            training = crossing(
+                training, comm, choices, device=torch.device("cpu"), keep=model.recompute, agree=False
+            )
         return Trainer(model, training, evaluation, Task(), make_optimizer(model, config), comm)
 
     def _blocks(
@@ -297,17 +297,3 @@ def _view(blocks: tuple[PartBlock, ...], inputs: Inputs, job: Job) -> View:
     ids = torch.arange(count)
     rows = {name: ids[place::_MASKS].clone() for place, name in enumerate(("train", "val", "test"))}
     return View(blocks, inputs, ids % max(1, job.num_outputs), rows)
-
-
-def _crossing(view: View, comm: Alone, choices: Choices, *, keep: bool) -> View:
-    """As :func:`gcnsys.train.view.crossing` does it; nobody is there to agree with."""
-    drawers: list[Drawer] = []
-    blocks: list[Block] = []
-    sampler = choices.sampler()
-    for layer, block in enumerate(view.blocks):
-        assert isinstance(block, PartBlock)
-        again = layer > 0 and drawers[-1].graph is block.graph
-        drawers.append(drawers[-1] if again else Drawer(block.graph, choices.rows, sampler))
-        exchange = Exchange(block.graph, comm, choices, drawer=drawers[-1], layer=layer, keep=keep)
-        blocks.append(block.through(exchange))
-    return replace(view, blocks=tuple(blocks))

@@ -11,6 +11,7 @@ import itertools
 import os
 import signal
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from gcnsys.errors import GcnsysError
 from gcnsys.graph import CSR, Graph
 from gcnsys.kernels import LocalBlock, SparseRows
 from gcnsys.kernels.dropout import DropoutKey
@@ -112,6 +114,9 @@ def _others(count: int, step: Callable[[], None]) -> Iterator[None]:
     children = [_forked(step, os.getpid()) for _ in range(count)]
     try:
         yield
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        if any(os.waitid(os.P_PID, child, ended) for child in children):
+            raise GcnsysError("a process that computed beside the measured one ended before it; plan again")
     finally:
         for child in children:
             os.kill(child, signal.SIGKILL)
@@ -122,9 +127,15 @@ def _forked(step: Callable[[], None], parent: int) -> int:
     child = os.fork()
     if child:
         return child
-    with contextlib.suppress(BaseException):
+
+    def steps() -> None:
         while os.getppid() == parent:
             step()
+
+    # OpenMP's threads did not come along: the thread that had them would wait for ever, a new one has its own
+    worker = threading.Thread(target=steps)
+    worker.start()
+    worker.join()
     os._exit(0)
 
 

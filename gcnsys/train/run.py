@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gcnsys.errors import InputError, known_to_all
-from gcnsys.kernels.memory import give_back_large_memory, keep_freed_memory, keep_large_tensors
+from gcnsys.kernels.memory import as_training_has_it
 from gcnsys.nn import Model
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement
@@ -169,10 +169,7 @@ def _loop(
 
 def prepare_process(config: RunConfig) -> None:
     """Say what becomes of freed memory; set threads: as configured, OMP_NUM_THREADS, a share of the cores."""
-    if keep_large_tensors() or config.recompute:
-        give_back_large_memory()
-    else:
-        keep_freed_memory()
+    as_training_has_it(recompute=config.recompute)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     cores = len(os.sched_getaffinity(0))
     if config.threads or "OMP_NUM_THREADS" not in os.environ:

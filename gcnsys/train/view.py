@@ -167,7 +167,9 @@ def evaluation_view(
     return make.pruned(part.whole, part.nodes, scored) if scored else make.unpruned(whole, part.nodes)
 
 
-def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, keep: bool) -> View:
+def crossing(
+    view: View, comm: Comm, choices: Choices, *, device: torch.device, keep: bool, agree: bool = True
+) -> View:
     """A view whose boundary rows cross as chosen; collective.
 
     Args:
@@ -176,6 +178,7 @@ def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, 
         choices: how rows cross.
         device: of the rows.
         keep: layers are computed again in backward.
+        agree: compare what the ranks draw; not where there is only one of several.
     """
     if choices.pipelined:
         comm.separate_halo()
@@ -193,7 +196,7 @@ def crossing(view: View, comm: Comm, choices: Choices, *, device: torch.device, 
                 block.graph, comm, choices, drawer=drawer, layer=layer, device=device, keep=keep
             )
             blocks.append(block.through(exchange))
-    if sampler is not None:
+    if agree and sampler is not None:
         layers = range(len(view.blocks)) if choices.draws_per == "layer" else range(1)
         occasions = [Occasion(choices.seed, epoch, layer) for epoch in range(3) for layer in layers]
         agree_on_draws(drawers, occasions, comm)
