@@ -1,6 +1,8 @@
 """Plans beside what training really sends, holds and takes."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -410,3 +412,27 @@ def test_receptive_fields_found_in_one_process_are_those_that_ranks_find(cut):
         assert (one.computed, one.total) == (other.computed, other.total)
         assert all(a.equals(b) for a, b in zip(one.needs, other.needs, strict=True))
     assert here[0].saved > 0.1
+
+
+@pytest.mark.processes
+def test_processes_beside_a_measurement_compute_with_several_threads_too():
+    script = """
+import time, torch
+from gcnsys.plan.pace import _others
+
+torch.set_num_threads(2)
+steps, x = torch.zeros(1).share_memory_(), torch.randn(1_000_000)
+
+def step():
+    x.relu().sum()  # by both threads
+    steps.add_(1)
+
+step()
+with _others(1, step):
+    until = time.monotonic() + 60
+    while steps.item() < 3 and time.monotonic() < until:
+        time.sleep(0.01)
+assert steps.item() >= 3
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
