@@ -6,13 +6,17 @@ renamed. Arrays live in safetensors files; an :class:`Entry` remembers their che
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import glob
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +31,7 @@ from torch import Tensor
 from gcnsys.errors import DamagedFileError, InputError
 
 CHUNK = 1 << 22  # bytes read at a time while hashing
+_SECONDS_A_DAY = 86_400
 
 
 def flush(path: Path) -> None:
@@ -71,6 +76,19 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an error of the system that comes of writing, and does not know a name, say which it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # NumPy's, of a disk that took less than it was given
+            raise OSError(errno.ENOSPC, str(error), str(path)) from error
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator[Path]:
     """Fill a temporary folder that becomes ``path`` when the block ends, or vanishes if it raises.
 
@@ -82,6 +100,7 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
     Raises:
         InputError: ``path`` exists and may not be overwritten.
     """
+    path = Path(os.path.realpath(path))  # where a link leads, so that both lie on one disk
     if path.parent.is_dir():
         remove_leftovers(path)
     if path.exists() and not overwrite:
@@ -91,11 +110,12 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
     if path.exists() and any(path.iterdir()) and not (path / holding).exists():
         raise InputError(f"{path} holds something else (there is no {holding}); choose another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".tmp", dir=path.parent))
     handle = os.open(temporary, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield temporary
+        with named(path):
+            yield temporary
         os.chmod(temporary, 0o755)
         for entry in sorted(temporary.rglob("*")):
             entry.chmod(0o755 if entry.is_dir() else 0o644)
@@ -111,10 +131,17 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
 
 
 def remove_leftovers(path: Path) -> None:
-    """Put right what writers of a folder left behind that were killed: what nobody holds a lock on."""
+    """Put right what writers of a folder left behind that were killed: what nobody holds a lock on.
+
+    Locks on a shared disk may be known to the machine alone that has them, so that what another machine
+    writes is left to it for a day.
+    """
     for kind in ("tmp", "old"):
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.{kind}"):
             with contextlib.suppress(OSError):
+                ours = left.name.startswith(_prefix(path))
+                if not ours and time.time() - left.stat().st_mtime < _SECONDS_A_DAY:
+                    continue
                 handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,6 +150,11 @@ def remove_leftovers(path: Path) -> None:
                     shutil.rmtree(left, ignore_errors=True)
                 finally:
                     os.close(handle)
+
+
+def _prefix(path: Path) -> str:
+    """How what this machine writes beside a folder begins."""
+    return f".{path.name}.{re.sub('[^A-Za-z0-9-]', '-', platform.node())[:32]}."
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
@@ -134,7 +166,7 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         return
     # Where that is not known, step the old one aside, and back if anything fails.
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    aside = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".old", dir=path.parent))
     handle = os.open(aside, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

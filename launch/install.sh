@@ -7,9 +7,10 @@ install_gcnsys() {
     stamp="$root/.venv/.installed-${extras:-plain}"
     wanted="$(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/CMakeLists.txt" \
         "$root"/gcnsys/kernels/core/* | cksum)"
-    if [ ! -x "$root/.venv/bin/python" ]; then
+    # One that is half made, or of a Python that is too old, is made anew.
+    if ! "$root/.venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         echo "making $root/.venv" >&2
-        "$python" -m venv "$root/.venv"
+        "$python" -m venv --clear "$root/.venv"
     fi
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "installing gcnsys${extras:+[$extras]} and what it needs" >&2

@@ -128,3 +128,11 @@ def test_a_file_of_counts_is_read(tmp_path):
     (tmp_path / "mine.toml").write_text("nodes = ")
     with pytest.raises(InputError, match=r"mine\.toml: not TOML"):
         counts(str(tmp_path / "mine.toml"))
+
+
+def test_an_update_is_of_all_weights_that_are_multiplied_by():
+    structure = Structure(10, 40)
+    for kind, weights in (("gcn", 7 * 3), ("sage", 2 * 7 * 3), ("gin", 7 * 3 + 3 * 3)):
+        work = model_work("made", structure, (7, 3), kind=kind, training=True)
+        assert work.update == weights
+        assert work.update == sum(step.weights for step in work.steps() if not step.back)

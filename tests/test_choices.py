@@ -82,7 +82,7 @@ REFUSED = {
     "a rate of no rows": ({"rows": "none", "rate": 0.1}, "rate = 0.1 has no meaning"),
     "a rate above 1": ({"method": "bns", "rate": 1.1}, "rate = 1.1: the share of boundary rows"),
     "a negative rate": ({"method": "bns", "rate": -0.1}, "must lie in [0, 1]"),
-    "a rate that is no number": ({"method": "bns", "rate": "nan"}, "must lie in [0, 1]"),
+    "a rate that is no number": ({"method": "bns", "rate": "nan"}, "should be a finite number"),
     "gamma of 1": ({"method": "pipegcn-gf", "gamma": 1}, "gamma = 1: the weight of the past"),
     "a negative gamma": ({"method": "pipegcn-gf", "gamma": -0.5}, "must lie in [0, 1)"),
     "gamma without smoothing": ({"method": "pipegcn", "gamma": 0.5}, "gamma = 0.5 has no meaning without"),

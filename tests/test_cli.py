@@ -1,14 +1,19 @@
 """The command line as a user meets it: results, help, and one sentence for every mistake."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gcnsys.cli.main import COMMANDS, parser, run
+from gcnsys.cli.output import Output
+from gcnsys.cli.told import finished
 from gcnsys.errors import InputError
 from gcnsys.train import RunConfig
 
@@ -128,11 +133,15 @@ def test_the_same_seed_gives_the_same_run(capsys, tmp_path):
 
 @pytest.mark.processes
 def test_two_local_ranks_compute_what_one_does(capfd, tmp_path):
+    (tmp_path / "temporary").mkdir()
     spec = write_npz(tmp_path / "small.npz")
     command = [sys.executable, "-m", "gcnsys", "train", spec, "--epochs", "5", "--json", "--dtype", "float64"]
     summaries = []
     for parts in (1, 2):
-        done = subprocess.run([*command, "--parts", str(parts)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [*command, "--parts", str(parts)], capture_output=True, text=True, timeout=120,
+            env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         summaries.append(json.loads(done.stdout))
     one, two = summaries
@@ -141,6 +150,7 @@ def test_two_local_ranks_compute_what_one_does(capfd, tmp_path):
     assert two["test_acc"] == one["test_acc"]
     assert min(two["halo_bytes_sent_per_epoch"]) > 0
     assert one["halo_bytes_sent_per_epoch"] == [0]
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.processes
@@ -465,3 +475,81 @@ def test_samplers_that_cannot_be_are_refused(capsys, tmp_path, arguments, senten
 def test_sample_wants_at_least_one_batch(capsys, tmp_path):
     spec = write_npz(tmp_path / "small.npz")
     assert "--batches must be at least 1, got 0" in refused(capsys, "sample", spec, "--batches", "0")
+
+
+def test_options_are_written_out(capsys):
+    assert "unrecognized arguments: --js" in refused(capsys, "data", "show", "digits", "--js")
+
+
+def test_what_cannot_be_written_to_a_run_file_is_refused(capsys):
+    assert "finite" in refused(capsys, "train", "digits", "--checkpoint-minutes", "inf")
+    assert "is not UTF-8" in refused(capsys, "train", "npz:a\udcff.npz")
+
+
+def test_a_run_file_keeps_any_name(tmp_path):
+    config = RunConfig.checked({"data": "npz:\U0001f4c8/ü.npz"})
+    (tmp_path / "run.toml").write_text(config.toml())
+    assert RunConfig.checked(RunConfig.read(tmp_path / "run.toml")) == config
+
+
+@pytest.mark.parametrize("content", ["empty", "truncated", "one array", "text"])
+def test_files_that_hold_no_blocks_are_refused(capsys, tmp_path, content):
+    np.savez(tmp_path / "blocks.npz", order=np.arange(4))
+    whole = (tmp_path / "blocks.npz").read_bytes()
+    if content == "one array":
+        np.save(tmp_path / "one.npy", np.arange(3))
+        whole = (tmp_path / "one.npy").read_bytes()
+    cut = {"empty": b"", "truncated": whole[:-40], "one array": whole, "text": b"order"}[content]
+    (tmp_path / "blocks.npz").write_bytes(cut)
+    said = refused(capsys, "estimate", "digits", "--blocks", "blocks.npz")
+    assert "blocks.npz: cannot be read as blocks" in said
+
+
+def test_the_advice_fits_what_the_system_says(capsys, monkeypatch):
+    spec = write_npz("g.npz")
+
+    def fails(*_, error, **__):
+        raise error
+
+    for error, advice in (
+        (PermissionError(13, "Permission denied", "a"), "a: Permission denied; change its permissions"),
+        (OSError(28, "No space left on device"), "out: No space left on device; free space"),
+        (OSError("10 requested and 4 written"), "out: 10 requested and 4 written; free space"),
+    ):
+        monkeypatch.setattr("gcnsys.datasets.npz.np.save", partial(fails, error=error))
+        assert advice in refused(capsys, "data", "convert", spec, "out")
+        assert not list(Path().glob("*out*"))
+
+
+def test_a_folder_of_a_datasets_name_does_not_hide_it(capsys, tmp_path):
+    (tmp_path / "digits").mkdir()
+    code, out, _ = outcome(capsys, "train", "digits", "--epochs", "1", "--json")
+    assert code == 0
+    assert json.loads(out)["dataset"] == "digits"
+
+
+def test_scores_that_there_are_none_of_are_told_again(capsys, tmp_path):
+    spec = write_npz("g.npz", train_mask=np.arange(40) < 30, val_mask=np.zeros(40, bool),
+                     test_mask=np.arange(40) >= 30)  # fmt: skip
+    code, out, _ = outcome(capsys, "train", spec, "--epochs", "2", "--out", "run", "--json")
+    assert code == 0
+    assert json.loads(out)["best_val_acc"] is None
+    finished(json.loads((tmp_path / "run/summary.json").read_text()), tmp_path / "run", Output(json=False))
+    assert "at the best validation accuracy - (epoch" in capsys.readouterr().out
+
+
+def test_a_halo_ratio_is_a_number(capsys):
+    assert "--halo-ratio must be at least 0, and finite" in refused(
+        capsys, "plan", "digits", "--parts", "2", "--halo-ratio", "inf"
+    )
+
+
+def test_directed_graphs_are_converted_alike_to_a_file_and_to_a_folder(capsys):
+    spec = "synthetic:directed,nodes=50,degree=3,features=2"
+    for out in ("g.npz", "folder"):
+        assert outcome(capsys, "data", "convert", spec, out)[0] == 0
+    one, other = (
+        json.loads(outcome(capsys, "data", "show", spec, "--json")[1]) for spec in ("g.npz", "folder")
+    )
+    assert {**one, "name": ""} == {**other, "name": ""}
+    assert one["symmetric"]

@@ -13,13 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcnsys.datasets import Dataset, load, npz
+from gcnsys.datasets import Dataset, load, loaders, npz
 from gcnsys.datasets.dataset import Split
 from gcnsys.datasets.normalize import default_for, normalized
 from gcnsys.datasets.spec import short_name
+from gcnsys.datasets.stamp import stamp
 from gcnsys.errors import DamagedFileError, InputError
 from gcnsys.graph import CSR
 from gcnsys.testing.graphs import graphs, normal, seeds
+from gcnsys.train import RunConfig
+from gcnsys.train.source import default_partitioning
 
 MASKS = ("train_mask", "val_mask", "test_mask")
 
@@ -808,3 +811,34 @@ def test_digits_take_the_number_of_neighbours():
 def test_digits_refuse_other_arguments(argument):
     with pytest.raises(InputError, match="the argument is the number of neighbours, 1 to 100"):
         load(f"digits:{argument}")
+
+
+def test_an_array_that_memory_cannot_hold_is_no_damage(tmp_path, monkeypatch):
+    np.savez(tmp_path / "g.npz", **some_arrays())
+
+    def full(*_, **__):
+        raise MemoryError("Unable to allocate 95 GiB")
+
+    monkeypatch.setattr("gcnsys.datasets.npz.np.lib.format.read_array", full)
+    with pytest.raises(InputError, match="does not fit into this machine's memory; convert it") as caught:
+        load(f"npz:{tmp_path / 'g.npz'}")
+    assert not isinstance(caught.value, DamagedFileError)
+
+
+def test_a_plugin_tells_when_its_data_change(monkeypatch):
+    def loader(_):
+        return some_arrays()
+
+    monkeypatch.setitem(loaders._builtin, "mine", loader)
+    assert stamp("mine:a") is None
+    loader.stamp = lambda argument: [argument, 7]
+    assert stamp("mine:a") == [["a", 7]]
+    assert stamp("digits") == stamp("synthetic:sbm") == []
+
+
+def test_data_of_other_packages_are_those_of_their_folder(monkeypatch, tmp_path):
+    found = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("GCNSYS_DATA_ROOT", str(tmp_path / name))
+        found.append(default_partitioning(RunConfig.checked({"data": "ogb:ogbn-arxiv"})))
+    assert found[0] != found[1]

@@ -333,3 +333,15 @@ def test_a_degree_that_is_not_positive_is_refused_by_every_rank_at_once(first_ho
     told = run_ranks(3, body, timeout=10)
     assert len(set(told)) == 1
     assert "needs positive weighted degrees, but node 17 has -" in told[0]
+
+
+def test_the_node_whose_degree_is_refused_is_the_graphs_where_it_lies_in_a_halo():
+    pairs, weight = torch.tensor([[2, 1], [1, 2]]), torch.tensor([1.0, -9.0])
+    graph = Graph.from_edge_index(pairs, num_nodes=3, weight=weight)
+
+    def body(comm):
+        block = PartBlock(cut(graph, torch.tensor([1, 1, 0]), 2)[comm.rank], comm)
+        with pytest.raises(InputError, match="node 2 has -"):
+            block.prepare("gcn:symmetric", torch.ones(1))
+
+    run_ranks(2, body)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -318,3 +319,12 @@ def test_two_launchers_start_their_ranks_again_together(tmp_path):
     told = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in told] == list(range(400))
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["resumed_after"] >= 60
+
+
+def test_two_threads_of_a_rank_that_lose_contact_are_told_the_same():
+    with Group(3) as ranks:
+        ranks[2].close()
+        with ThreadPoolExecutor(2) as threads:
+            said = list(threads.map(lambda _: ranks[0].culprit("reset", waited=None), range(2)))
+    assert said[0].startswith("rank 2")
+    assert said[0] == said[1]

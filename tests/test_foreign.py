@@ -11,6 +11,7 @@ from gcnsys.errors import InputError
 from gcnsys.kernels import LocalBlock
 from gcnsys.nn import FromDGL, FromPyG
 from gcnsys.nn.foreign import _tell_about_draws
+from gcnsys.nn.recompute import recomputed
 from gcnsys.partition import cut
 from gcnsys.runtime import PartBlock
 from gcnsys.runtime.choices import Choices
@@ -204,3 +205,20 @@ def test_batch_norm_over_edges_is_refused():
     with pytest.raises(InputError, match="over edges it is not that of a single device"):
         layer(LocalBlock.from_graph(graph_of()), torch.randn(NODES, WIDTH))
     assert not layer.row_wise
+
+
+def test_a_layer_that_draws_for_itself_draws_the_same_when_it_is_computed_again():
+    pyg = pytest.importorskip("torch_geometric.nn")
+
+    def gradient(recompute):
+        torch.manual_seed(3)
+        layers = [FromPyG(pyg.GATv2Conv(6, 6, dropout=0.5, add_self_loops=False)) for _ in range(3)]
+        x = torch.randn(NODES, 6, requires_grad=True)
+        block, out = LocalBlock.from_graph(graph_of()), x
+        torch.manual_seed(5)
+        for layer in layers:
+            out = recomputed(layer, block, out) if recompute else layer(block, out)
+        out.square().sum().backward()
+        return x.grad
+
+    torch.testing.assert_close(gradient(True), gradient(False), rtol=0, atol=0)

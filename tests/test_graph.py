@@ -405,3 +405,12 @@ def test_the_harness_draws_empty_parts():
     assert drawn.shape == (4,)
     assert drawn.dtype == torch.int32
     assert set(drawn.tolist()) < {0, 1, 2}
+
+
+def test_both_directions_of_parallel_edges_weigh_the_same_whatever_their_order():
+    tiny, edges = 2.0**-24, [[0, 0, 1], [1, 1, 0]]
+    pairs = torch.tensor([[*edges[0], *edges[1]], [*edges[1], *edges[0]]])
+    weight = torch.tensor([tiny, tiny, 1.0] * 2)
+    graph = Graph.from_edge_index(pairs, num_nodes=2, weight=weight)
+    assert graph.is_symmetric
+    assert graph.weight.tolist() == [1 + 2 * tiny] * 2

@@ -561,3 +561,17 @@ def test_equal_places_of_sparse_rows_add_up_everywhere():
     twice = CSR(torch.tensor([0, 2]), torch.tensor([1, 1]), 3, torch.tensor([2.0, 5.0]))
     x = SparseRows.from_csr(twice)
     assert x.to_dense().tolist() == x.times(torch.eye(3)).tolist() == [[0, 7, 0]]
+
+
+@pytest.mark.parametrize("operation", ["sum", "mean", "gcn"])
+def test_rows_that_are_one_and_the_same_are_aggregated_as_well(operation):
+    graph = Graph.from_edge_index(torch.randint(30, (2, 200), generator=torch.Generator().manual_seed(0)),
+                                  num_nodes=30)  # fmt: skip
+    row = torch.randn(1, 24, requires_grad=True)
+    block = LocalBlock.from_graph(graph)
+    found = getattr(block, operation)(row.expand(30, 24))
+    torch.testing.assert_close(found, getattr(block, operation)(row.repeat(30, 1)))
+    (gradient,) = torch.autograd.grad(found.mean(0).sum(), row)  # whose gradient is one row, expanded
+    copied = row.detach().repeat(30, 1).requires_grad_()
+    getattr(block, operation)(copied).mul(1 / 30).sum().backward()
+    torch.testing.assert_close(gradient[0], copied.grad.sum(0))

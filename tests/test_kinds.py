@@ -1,5 +1,7 @@
 """What is known of edges and nodes survives cutting and reaches the layers that ask for it."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -12,12 +14,16 @@ from gcnsys.datasets.npz import save
 from gcnsys.datasets.spec import load
 from gcnsys.errors import InputError
 from gcnsys.graph import Graph
+from gcnsys.islands import Rounds, locate
+from gcnsys.islands.locate import plain
 from gcnsys.kernels import LocalBlock
 from gcnsys.nn import FromDGL, FromPyG, KindLinear, RGCNConv
 from gcnsys.partition import Cutting, Partitioning, build, cut
 from gcnsys.runtime import PartBlock
 from gcnsys.runtime.choices import Choices
 from gcnsys.runtime.exchange import Exchange
+from gcnsys.sampling import Standard, WholeGraph
+from gcnsys.sampling.api import samplers
 from gcnsys.testing.ranks import run_ranks
 
 KINDS, WIDTH, EDGE_WIDTH = 4, 6, 3
@@ -293,3 +299,44 @@ def test_a_layer_must_know_the_kinds_of_its_graph():
     columns = {"colour": torch.zeros(2)}
     with pytest.raises(InputError, match="colour is not known of edges; there are edge_attr and edge_type"):
         Graph.from_edge_index(torch.zeros(2, 2, dtype=torch.long), num_nodes=1, columns=columns)
+
+
+def test_a_rank_without_edges_has_the_gradients_that_the_others_have():
+    made = arrays()
+    made["edge_index"] = made["edge_index"] % 20  # the nodes of the last part have none
+    pairs, kinds = (torch.from_numpy(made[name]) for name in ("edge_index", "edge_type"))
+    graph = Graph.from_edge_index(pairs, num_nodes=NODES, columns={"edge_type": kinds})
+    x, assignment = torch.from_numpy(made["x"]).double(), torch.arange(NODES).clamp(max=20) // 20
+    parts = cut(graph, assignment, 2)
+    layers = [filled(RGCNConv(WIDTH, WIDTH, KINDS, num_bases=2).double()) for _ in range(2)]
+
+    def gradients(block, rows):
+        own = copy.deepcopy(layers)
+        out = rows
+        for layer in own:
+            out = layer(block, out)
+        out.square().sum().backward()
+        found = [weight.grad for layer in own for weight in layer.parameters()]
+        assert all(each is not None for each in found)
+        return found
+
+    def body(comm):
+        part = parts[comm.rank]
+        return [comm.add(each) for each in gradients(PartBlock(part, comm), x[part.inner_ids])]
+
+    for found in run_ranks(2, body):
+        for one, other in zip(found, gradients(LocalBlock.from_graph(graph), x), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_edges_of_several_kinds_between_two_nodes_count_once_where_pairs_matter():
+    pairs, kinds = torch.tensor([[0, 0, 1, 2], [1, 1, 2, 1]]), torch.tensor([0, 1, 0, 1])
+    graph = Graph.from_edge_index(pairs, num_nodes=3, columns={"edge_type": kinds}).symmetrized()
+    assert int(graph.adjacency.repeated.sum()) == 4
+    assert plain(graph).num_edges == 4
+    before = locate(Graph.from_edge_index(torch.tensor([[1], [2]]), num_nodes=3))
+    after = before.updated(graph, Rounds())
+    ends = after.island_of[plain(graph).edge_index()]
+    assert not bool(((ends >= 0).all(0) & (ends[0] != ends[1])).any())
+    with pytest.raises(InputError, match="saint-edge draws pairs of nodes"):
+        samplers.get("saint-edge")(WholeGraph(graph), Standard(layers=1, fanouts=(2,), budget=2))

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -475,16 +476,18 @@ def test_a_folder_is_replaced_at_once_or_in_two_steps(tmp_path, monkeypatch, kno
 
 
 def test_what_a_killed_writer_left_goes_and_what_a_living_one_fills_stays(tmp_path):
-    for name in (".parts.dead.tmp", ".parts.busy.tmp", ".other.dead.tmp"):
+    dead, busy, other = (f"{files._prefix(Path(name))}tmp" for name in ("parts", "parts", "other"))
+    dead, busy = dead.replace(".tmp", ".dead.tmp"), busy.replace(".tmp", ".busy.tmp")
+    for name in (dead, busy, other):
         (tmp_path / name).mkdir()
         (tmp_path / name / "half").write_bytes(b"half")
-    handle = os.open(tmp_path / ".parts.busy.tmp", os.O_RDONLY)
+    handle = os.open(tmp_path / busy, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         build(small_dataset(), Cutting(2, "random"), tmp_path / "parts")
     finally:
         os.close(handle)
-    assert {path.name for path in tmp_path.iterdir()} == {"parts", ".parts.busy.tmp", ".other.dead.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == {"parts", busy, other}
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path):
@@ -586,3 +589,22 @@ def test_a_file_that_holds_no_arrays_is_named(tmp_path):
     (tmp_path / "words").write_text("these are words")
     with pytest.raises(DamagedFileError, match="my arrays: not a readable safetensors file"):
         files.load_arrays(tmp_path / "words", name="my arrays")
+
+
+def test_where_a_link_leads_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "parts").symlink_to(tmp_path / "disk/parts")
+    for parts in (2, 3):
+        build(small_dataset(), Cutting(parts, "random"), tmp_path / "parts", overwrite=True)
+        assert (tmp_path / "parts").is_symlink()
+        assert Partitioning.open(tmp_path / "disk/parts").num_parts == parts
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "parts"}
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["parts"]
+
+
+def test_what_another_machine_writes_is_left_to_it_for_a_day(tmp_path):
+    for name, age in (("new", 3600), ("old", 2 * 86_400)):
+        (tmp_path / f".parts.elsewhere.{name}.tmp").mkdir()
+        os.utime(tmp_path / f".parts.elsewhere.{name}.tmp", (time.time() - age,) * 2)
+    build(small_dataset(), Cutting(2, "random"), tmp_path / "parts")
+    assert {path.name for path in tmp_path.iterdir()} == {"parts", ".parts.elsewhere.new.tmp"}

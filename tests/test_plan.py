@@ -436,3 +436,8 @@ assert steps.item() >= 3
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_amount_is_rounded_before_its_prefix_is_chosen():
+    told = [units.amount(value, "B") for value in (999.6e6, 999.4e6, 0.9996, 1e3, 0.0)]
+    assert told == ["1 GB", "999 MB", "1 B", "1 kB", "0 B"]

@@ -144,3 +144,14 @@ def test_two_ranks_keep_the_edges_that_one_keeps(tmp_path, capfd):
     assert one["accuracy_after"] == pytest.approx(two["accuracy_after"])
     assert Partitioning.open(tmp_path / "two" / "parts").num_parts == 2
     assert not list(tmp_path.glob(".gcnsys-*"))
+
+
+def test_edges_of_several_kinds_between_two_nodes_are_refused(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 40, (2, 120))
+    np.savez("kinds.npz", edge_index=np.concatenate([pairs, pairs], 1), y=rng.integers(0, 3, 40),
+             edge_type=np.repeat([0, 1], 120), x=rng.random((40, 5)).astype(np.float32))  # fmt: skip
+    capsys.readouterr()
+    assert run(["polarize", "npz:kinds.npz", "--out", "out"]) == 2
+    assert "some nodes are joined by edges of several kinds" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -178,3 +178,18 @@ def test_damaged_runs_are_refused(home, case):
     with pytest.raises((DamagedFileError, InputError)):
         TrainedRun.open(home / "run").model()
     assert run(["predict", "run"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["logits", "classes", "several"])
+def test_slices_join_to_the_whole(home, monkeypatch, kind):
+    monkeypatch.setattr("gcnsys.train.predict._SLICE", 100)
+    rows = torch.arange(NODES * 3).view(NODES, 3)
+    rows = {"logits": rows.double(), "classes": rows[:, 0], "several": rows % 2 > 0}[kind]
+    owner = torch.arange(NODES) * 7 % 3
+
+    def body(comm):
+        ids = torch.nonzero(owner == comm.rank).flatten().flip(0)
+        write_rows(home / "rows.npy", ids, rows[ids], NODES, comm)
+
+    run_ranks(3, body)
+    assert torch.equal(torch.from_numpy(np.load("rows.npy")), rows)

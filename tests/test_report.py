@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gcnsys.cli.main import run
-from gcnsys.report.curves import best_so_far, time_to, time_to_score
+from gcnsys.report.curves import best_so_far, curves, time_to, time_to_score
 from gcnsys.report.run import Run, read_all
 from gcnsys.report.tables import settings
 
@@ -268,7 +268,9 @@ def _no_run(folder):
 def test_a_folder_that_cannot_be_read_is_named_and_nothing_is_written(capsys, tmp_path, harm, sentence):
     good, bad = made_run(tmp_path / "good"), made_run(tmp_path / "bad")
     harm(bad)
-    said = refused(capsys, good, bad, "--out", "out")
+    # Beside a run, a folder that has recorded nothing is left out.
+    runs = [bad] if harm in (_no_epoch, _no_run) else [good, bad]
+    said = refused(capsys, *runs, "--out", "out")
     assert sentence in said
     assert "bad" in said
     assert not (tmp_path / "out").exists()
@@ -372,3 +374,24 @@ def test_the_browser_would_tell_of_a_complaint(tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text("<!DOCTYPE html><title>bad</title><script>console.error('here')</script>")
     assert browsed(tmp_path, bad, 390, "--dump-dom")[1]
+
+
+def test_of_several_folders_those_that_are_no_runs_are_named_and_left_out(capsys, tmp_path):
+    made_run(tmp_path / "runs/a")
+    (tmp_path / "runs/search").mkdir()
+    (tmp_path / "runs/b").mkdir()
+    (tmp_path / "runs/b/metrics.jsonl").touch()
+    assert run(["report", "runs/a", "runs/b", "runs/search", "--out", "page", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["runs"] == ["runs/a"]
+    for name in ("b", "search"):
+        assert f"left out runs/{name}: it holds no epoch of a run" in said.err
+    assert "not a run's folder" in refused(capsys, "runs/search", "--out", "other")
+
+
+def test_names_of_runs_are_text_in_pictures_as_well(tmp_path):
+    for name in ("_base", "cost$5$x", "a$b"):
+        made_run(tmp_path / name)
+    runs = read_all([tmp_path / name for name in ("_base", "cost$5$x", "a$b")])
+    assert [run.label for run in runs] == [" _base", r"cost\$5\$x", r"a\$b"]
+    assert len(curves(runs)) == 4

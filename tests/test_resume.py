@@ -1,5 +1,6 @@
 """Runs that are stopped, killed and taken up again."""
 
+import hashlib
 import json
 import logging
 import os
@@ -560,3 +561,31 @@ def test_a_checkpoint_of_which_a_file_is_missing_is_never_completed(cuts, tmp_pa
     with pytest.raises(InputError, match="must be on a disk that all machines share"):
         run(tmp_path / "run", setting(cuts / "2"), stop_after=3)
     assert Checkpoints(tmp_path / "run").epochs() == []
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with requests() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert request.signal == 0
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert request.signal == signal.SIGUSR1
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_setting_that_was_unknown_then_was_as_it_is_by_default(cuts, tmp_path):
+    folder = tmp_path / "run"
+    stopped(folder, setting(cuts / "1"), 3)
+    checkpoint = named(folder)
+    manifest = json.loads((checkpoint.folder / NAME).read_text())
+    for name in ("negative_pool", "prefetch"):
+        del manifest["settings"][name]
+    (checkpoint.folder / NAME).write_text(json.dumps(manifest))
+    content = (checkpoint.folder / NAME).read_bytes()
+    (checkpoint.folder / SEAL).write_text(hashlib.sha256(content).hexdigest() + "\n")
+    assert configured(folder, {"profile": True}).profile
+    with pytest.raises(InputError, match=r"negative_pool = 7, but .* was made with 1024"):
+        configured(folder, {"negative_pool": 7})

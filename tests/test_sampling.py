@@ -15,7 +15,8 @@ from gcnsys.kernels import LocalBlock
 from gcnsys.kernels import neighbours as kernels
 from gcnsys.kernels.backend import core
 from gcnsys.kernels.dropout import DropoutKey, row_words
-from gcnsys.kernels.neighbours import EdgeWeights, Neighbours, most_named, renumbered
+from gcnsys.kernels.ids import most_named, renumbered
+from gcnsys.kernels.neighbours import EdgeWeights, Neighbours
 from gcnsys.sampling import (
     LaborSampler,
     Moment,
@@ -388,3 +389,12 @@ def test_seeds_that_are_none_are_refused(seeds, sentence):
     sampler = NeighbourSampler(WholeGraph(random_graph()), Standard())
     with pytest.raises(InputError, match=sentence):
         sampler.sample(torch.tensor(seeds), Moment(0))
+
+
+def test_what_a_threshold_says_is_what_counts():
+    graph = Graph.from_edge_index(torch.stack([torch.arange(1, 4000), torch.zeros(3999, dtype=torch.int64)]),
+                                  num_nodes=4000)  # fmt: skip
+    neighbours, nodes = Neighbours(graph.adjacency), torch.tensor([0])
+    rate = torch.tensor([1.5 / 2**32], dtype=torch.float64)
+    drawn = neighbours.poisson(nodes, rate, DropoutKey(0, 0, 0))
+    assert drawn.factor.tolist() == [2.0**31]

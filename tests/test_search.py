@@ -22,10 +22,11 @@ from gcnsys.accel import Structure, WeightGroups, load, model_work
 from gcnsys.cli.main import run
 from gcnsys.datasets import load as dataset
 from gcnsys.errors import InputError
+from gcnsys.graph import Graph
 from gcnsys.kernels import LocalBlock
 from gcnsys.search import Budget, CoSearch, Design, Found, Hardware, Shape
 from gcnsys.search.choice import choose, near_front
-from gcnsys.search.export import as_toml
+from gcnsys.search.export import as_toml, export
 from gcnsys.search.layouts import farthest_dropped, polarized_blocks
 from gcnsys.search.problem import Judged, Problem
 from gcnsys.search.space import EFFICIENCY, chosen
@@ -454,3 +455,36 @@ def test_nothing_is_left_behind_where_the_data_cannot_be_used(tmp_path, monkeypa
     assert run(["cosearch", "nosuch", "--out", "co"]) == 2
     assert "unknown dataset" in capsys.readouterr().err
     assert not (tmp_path / "co").exists()
+
+
+def test_sage_has_no_self_loops_and_a_graph_without_edges_is_pruned_to_itself():
+    problem = Problem(dataset("digits"), Budget(), seed=0)
+    entries = {kind: problem.structure(Shape(kind=kind)).entries for kind in ("gcn", "sage")}
+    assert entries["gcn"] - entries["sage"] == problem.dataset.graph.num_nodes
+    graph = Graph.from_edge_index(torch.empty(2, 0, dtype=torch.int64), num_nodes=4, is_symmetric=True)
+    assert farthest_dropped(graph, polarized_blocks(problem.graphs[0.0], (9,)), 0.1) is graph
+
+
+def test_the_farthest_are_those_above_the_quantile():
+    problem = Problem(dataset("digits"), Budget(), seed=0)
+    graph, blocks = problem.graphs[0.0], problem.blocks
+    place = torch.empty(graph.num_nodes, dtype=torch.int64)
+    place[blocks.layout.order] = torch.arange(graph.num_nodes)
+    far = (place[graph.adjacency.rows().long()] - place[graph.adjacency.indices.long()]).abs()
+    for share in (0.05, 0.3, 0.77):
+        kept = int((far <= far.double().quantile(1 - share)).sum())
+        assert farthest_dropped(graph, blocks, share).num_edges == kept
+
+
+def test_an_exported_graph_is_the_one_that_was_searched(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 60, (2, 300))
+    np.savez(tmp_path / "g.npz", edge_index=pairs, edge_attr=rng.random((300, 2)).astype(np.float32),
+             edge_weight=rng.random(300).astype(np.float32), y=rng.integers(0, 3, 60),
+             x=rng.random((60, 5)).astype(np.float32))  # fmt: skip
+    problem = Problem(dataset(f"npz:{tmp_path / 'g.npz'}"), Budget(), seed=0)
+    (tmp_path / "design").mkdir()
+    export(Design(Shape(pruned=0.1), HARDWARE), problem, tmp_path / "design")
+    again = dataset(f"npz:{tmp_path / 'design/graph.npz'}").graph
+    assert torch.equal(again.edge_index(), problem.graphs[0.1].edge_index())
+    torch.testing.assert_close(again.weight, problem.graphs[0.1].weight)

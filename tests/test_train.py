@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score
+from torch import nn
 
 from gcnsys.datasets import Dataset
 from gcnsys.errors import GcnsysError, InputError
@@ -23,7 +24,8 @@ from gcnsys.train.folder import RunFolder
 from gcnsys.train.optimizer import learning_rate_factor
 from gcnsys.train.run import run_part
 from gcnsys.train.task import Score
-from gcnsys.train.trainer import Evaluation
+from gcnsys.train.timings import Timings
+from gcnsys.train.trainer import Epoch, Evaluation, Trainer
 from gcnsys.train.view import precomputes
 
 CPU = Placement(torch.device("cpu"), "gloo")
@@ -251,3 +253,31 @@ def test_a_configuration_survives_its_file():
 def test_every_setting_has_a_description():
     for name, field in RunConfig.model_fields.items():
         assert field.description, name
+
+
+def test_a_weight_that_one_rank_alone_reaches_is_learnt_by_all():
+    class Lopsided(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(1, 1)
+            self.beside = nn.Parameter(torch.ones(1))
+            self.unused = nn.Parameter(torch.ones(1))
+
+    def body(comm):
+        model = Lopsided()
+        trainer = Trainer.__new__(Trainer)
+        trainer.model, trainer.comm, trainer._learns = model, comm, None
+        loss = model.linear(torch.ones(1, 1)).sum()
+        (loss + model.beside.sum() if comm.rank == 1 else loss).backward()
+        return [gradient.sum().item() for gradient in trainer._gradients()], model.unused.grad
+
+    assert run_ranks(2, body) == [([0.0, 1.0, 1.0], None), ([1.0, 1.0, 1.0], None)]
+
+
+def test_seconds_of_all_epochs_take_little_and_the_first_counts_only_alone():
+    timings = Timings()
+    for number, seconds in enumerate((9.0, 1.0, 2.0, 6.0)):
+        timings.add(Epoch(number, 0.5, 0.1, seconds, seconds / 2, 0.0, 0.0, 1, 1, 1))
+        assert timings.median("seconds") == (9.0, 1.0, 1.5, 2.0)[number]
+    assert (timings.first.number, timings.last.number) == (0, 3)
+    assert timings.median("compute_seconds") == 1.0

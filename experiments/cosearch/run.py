@@ -79,7 +79,7 @@ def limits(found: dict[str, Any]) -> dict[str, float]:
     """
     problem = Problem(load(f"npz:{runfile.data_folder() / 'cora.npz'}"), Budget(), seed=0)
     dataset, shape = problem.dataset, Shape(**found["design"]["model"])
-    structure, x = problem.structures[shape.pruned], dataset.x
+    structure, x = problem.structure(shape), dataset.x
     assert structure.islands is not None
     assert isinstance(x, CSR)
     work = model_work(

@@ -23,6 +23,7 @@ from gcnsys.islands import ReusePlan, Rounds, SharedMatrix, locate, looped, shar
 from gcnsys.islands.locate import plain
 from gcnsys.islands.plan import check
 from gcnsys.kernels import Matrix
+from gcnsys.kernels.memory import as_training_has_it
 
 GRAPHS = ("cora", "citeseer", "dblp_full", "coauthor_cs", "facebook_pages", "amazon_photo", "tolokers",
           "blogcatalog_attr")  # fmt: skip
@@ -80,6 +81,7 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
     """Products of 256 features, plain and by sums that at least so many rows share, in turn."""
     # On one thread its own time counts, whatever else the machine does.
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    as_training_has_it()
     found: dict[str, Any] = {}
     for name in names:
         graph = graph_of(name)

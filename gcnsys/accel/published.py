@@ -12,7 +12,9 @@ from pathlib import Path
 from pydantic import Field
 
 from gcnsys.accel.settings import Settings
-from gcnsys.accel.work import Kind, Structure, WeightGroups, Work, model_work
+from gcnsys.accel.step import WeightGroups
+from gcnsys.accel.structure import Kind, Structure
+from gcnsys.accel.work import Work, model_work
 from gcnsys.registry import unknown
 
 

@@ -9,209 +9,17 @@ Letters: N nodes, F and C the widths of a layer's inputs and outputs, nnz entrie
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gcnsys.accel.blocks import Blocks
-from gcnsys.accel.islands import IslandTasks
+from gcnsys.accel.step import Layer, Product, Step, WeightGroups
+from gcnsys.accel.structure import Counts, Kind, Structure
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR, Graph
-from gcnsys.registry import unknown
+from gcnsys.graph import CSR
 
-Kind = Literal["gcn", "sage", "gin"]
 Order = Literal["xw", "ax", "narrower"]
-Counts = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Structure:
-    """The matrix that is multiplied by, A + I, as far as it is known.
-
-    Attributes:
-        num_nodes: N.
-        entries: of A + I; of A where a layer treats a node's own row apart.
-        matrix: its pattern, ``[N, N]``; None: counts alone are known.
-        blocks: its diagonal blocks after polarization.
-        islands: what its islands save.
-    """
-
-    num_nodes: int
-    entries: int
-    matrix: CSR | None = None
-    blocks: Blocks | None = None
-    islands: IslandTasks | None = None
-
-    def __post_init__(self) -> None:
-        if self.num_nodes < 1 or self.entries < 0:
-            raise InputError(
-                f"a graph needs a node and no fewer than 0 entries, got {self.num_nodes} and {self.entries}"
-            )
-
-    @classmethod
-    def of(
-        cls, graph: Graph, blocks: Blocks | None = None, islands: IslandTasks | None = None, *,
-        kind: Kind = "gcn",
-    ) -> "Structure":  # fmt: skip
-        """That of a graph; all nodes get a self-loop, unless layers treat a node's own row apart."""
-        matrix = graph.adjacency.pattern if kind == "sage" else graph.adjacency.looped()
-        return cls(graph.num_nodes, matrix.num_edges, matrix, blocks, islands)
-
-    @property
-    def row_entries(self) -> Counts | None:
-        """``[N]`` entries of each row, where they are known."""
-        return None if self.matrix is None else self.matrix.indptr.diff().numpy()
-
-
-@dataclass(frozen=True, slots=True)
-class WeightGroups:
-    """Weights that are not zero in a pattern: of each group of outputs side by side, equally many.
-
-    So an accelerator can leave the others out, and its elements still have equally much to do (Mishra et
-    al., "Accelerating Sparse Deep Neural Networks", 2021).
-
-    Attributes:
-        size: outputs of a group; the last group may be short.
-        kept: weights of a group, for each input, that are not zero.
-    """
-
-    size: int
-    kept: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.kept <= self.size:
-            raise InputError(f"a group of {self.size} weights keeps 1 to {self.size}, got {self.kept}")
-
-    def columns(self, columns: int) -> int:
-        """Weights of an input that are not zero."""
-        whole, rest = divmod(columns, self.size)
-        return whole * self.kept + min(rest, self.kept)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Layer:
-    """One layer.
-
-    Attributes:
-        kind: gcn; sage, with a product of a node's own row; gin, with a second product.
-        inputs, outputs: F, C.
-        nonzeros: of the inputs ``[N, F]``.
-        row_nonzeros: ``[N]`` of each row of theirs, where they are known.
-        weight_density: the share of weights that is not zero.
-        weight_groups: the pattern of those, if they have one.
-    """
-
-    kind: Kind
-    inputs: int
-    outputs: int
-    nonzeros: float
-    row_nonzeros: Counts | None = None
-    weight_density: float = 1.0
-    weight_groups: WeightGroups | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise unknown("kind of layer", self.kind, get_args(Kind))
-        if self.inputs < 1 or self.outputs < 1 or self.nonzeros < 0:
-            raise InputError(
-                f"a layer needs widths of at least 1 and inputs, got {self.inputs}, {self.outputs} and "
-                f"{self.nonzeros:g} that are not zero"
-            )
-        if not 0 <= self.weight_density <= 1:
-            raise InputError(f"a share of weights lies in [0, 1], got {self.weight_density}")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Product:
-    """Rows times weights, in which zeros of the rows are left out.
-
-    Attributes:
-        nonzeros: of the rows.
-        dense: what they would be without zeros: rows times ``inner``.
-        inner: columns of the rows.
-        columns: of the result.
-        row_nonzeros: ``[N]``, where they are known.
-        weight_density: the share of weights that is not zero.
-        weight_groups: the pattern of those, if they have one.
-    """
-
-    nonzeros: float
-    dense: float
-    inner: int
-    columns: int
-    row_nonzeros: Counts | None = None
-    weight_density: float = 1.0
-    weight_groups: WeightGroups | None = None
-
-    @property
-    def macs(self) -> float:
-        return self.nonzeros * self.columns
-
-    @property
-    def kept_macs(self) -> float:
-        """Without those of weights that are zero by a pattern."""
-        groups = self.weight_groups
-        return self.macs if groups is None else self.nonzeros * groups.columns(self.columns)
-
-    @property
-    def weights(self) -> float:
-        """Weights that are read."""
-        return self.inner * self.columns * self.weight_density
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Step:
-    """A layer on its way forth or back.
-
-    Attributes:
-        name: for people.
-        products: combination.
-        width: columns that are aggregated; 0: none.
-        inputs, outputs: widths of the rows that are read and written.
-        nonzeros: of the rows that are read.
-        first, last: its inputs are the features; its outputs are the results.
-        entries: of the matrix that aggregates.
-        back: gradients pass, not rows.
-    """
-
-    name: str
-    products: tuple[Product, ...]
-    width: int
-    inputs: int
-    outputs: int
-    nonzeros: float
-    first: bool
-    last: bool
-    entries: int
-    back: bool = False
-
-    @property
-    def combination(self) -> float:
-        """Multiply-accumulates of rows times weights."""
-        return sum(product.macs for product in self.products)
-
-    @property
-    def kept_combination(self) -> float:
-        """The same without weights that are zero by a pattern."""
-        return sum(product.kept_macs for product in self.products)
-
-    @property
-    def aggregation(self) -> float:
-        """Accumulations of neighbours, an entry and a column each."""
-        return float(self.entries * self.width)
-
-    @property
-    def macs(self) -> float:
-        """Multiply-accumulates, of products and of aggregation."""
-        return self.combination + self.aggregation
-
-    @property
-    def weights(self) -> float:
-        """Weights that are read."""
-        return sum(product.weights for product in self.products)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -257,7 +65,8 @@ class Work:
     @property
     def update(self) -> float:
         """Weights that training updates."""
-        return float(sum(_matrices(layer) * layer.inputs * layer.outputs for layer in self.layers))
+        steps = (self._forth(number, "xw") for number in range(len(self.layers)))
+        return float(sum(product.inner * product.columns for step in steps for product in step.products))
 
     def narrowed(self, entries: int) -> "Work":
         """The same work with fewer entries in the matrix, known by their count alone."""
@@ -319,10 +128,6 @@ class Work:
         if rows is None:
             return float(nodes * layer.inputs * (1 - (1 - share) ** (self.structure.entries / nodes)))
         return float(layer.inputs * (1 - (1 - share) ** rows.astype(float)).sum())
-
-
-def _matrices(layer: Layer) -> int:
-    return 1 if layer.kind == "gcn" else 2
 
 
 def model_work(

@@ -11,6 +11,7 @@ from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.datasets import Dataset, load, loaders
 from gcnsys.datasets.npz import save
+from gcnsys.datasets.recipe import recipe
 from gcnsys.datasets.spec import canonical
 from gcnsys.datasets.synthetic import write_npy
 from gcnsys.graph import CSR
@@ -118,7 +119,8 @@ def _shown(value: Any) -> str:
 def _convert(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     kind, _, argument = canonical(options.spec).partition(":")
     with output.working():
-        if kind == "synthetic" and options.out.suffix != ".npz" and not chosen(options):
+        in_place = kind == "synthetic" and options.out.suffix != ".npz" and not chosen(options)
+        if in_place and not recipe(argument).directed:
             # Too large to hold, perhaps: made in place.
             write_npy(argument, options.out, overwrite=options.overwrite)
         else:

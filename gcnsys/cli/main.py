@@ -5,6 +5,7 @@ messages go to standard error. Codes: 0 done, 2 the input cannot be used, 1 anyt
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -39,6 +40,16 @@ COMMANDS = {
 }  # fmt: skip
 
 
+_ELSEWHERE = "free space or choose another place"
+_REMEDIES: dict[int | None, str] = {
+    errno.ENOENT: "check the name", errno.ENOTDIR: "check the name", errno.EISDIR: "name a file",
+    errno.EACCES: "change its permissions or choose another place",
+    errno.EPERM: "change its permissions or choose another place",
+    errno.EROFS: "choose another place", errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}  # fmt: skip
+"""What to do about what the system says; for all else there is room elsewhere."""
+
+
 class Version(argparse.Action):
     """Prints the version; looks for the kernels only then."""
 
@@ -51,7 +62,10 @@ class Version(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence."""
+    """A parser whose errors are one sentence, and whose options are written out."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **{"allow_abbrev": False} | options)
 
     def error(self, message: str) -> NoReturn:
         if os.environ.get("RANK", "0") == "0":
@@ -92,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        output.problem(f"{where}{error.strerror or error}; free space or choose another place")
+        output.problem(f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno, _ELSEWHERE)}")
         return 2
     except KeyboardInterrupt:
         output.problem("interrupted")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 
 class Output:
@@ -22,8 +23,8 @@ class Output:
 
     def __init__(self, *, json: bool) -> None:
         self.json, self.rank = json, int(os.environ.get("RANK", 0))
-        self.err = Console(stderr=True, quiet=self.rank != 0, highlight=False)
-        self.out = Console(quiet=json or self.rank != 0, highlight=False)
+        self.err = Console(stderr=True, quiet=self.rank != 0, highlight=False, markup=False)
+        self.out = Console(quiet=json or self.rank != 0, highlight=False, markup=False)
         if not self.out.is_terminal:
             self.out.width = max(self.out.width, 120)
         self.status: Status | None = None
@@ -50,11 +51,11 @@ class Output:
 
     def say(self, text: str) -> None:
         """A line of the result, for people."""
-        self.out.print(text, markup=False, soft_wrap=True)
+        self.out.print(text, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line beside the result."""
-        self.err.print(text, markup=False, soft_wrap=True)
+        self.err.print(text, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
         """A table of the result; columns but the first are aligned to the right."""
@@ -85,4 +86,4 @@ class _Teller(logging.Handler):
         message = record.getMessage()
         self.output.note(message)
         if self.output.status is not None:
-            self.output.status.update(message)
+            self.output.status.update(Text(message))

@@ -1,6 +1,7 @@
 """``gcnsys plan``: memory, traffic and time of every method before a run, and which one to take."""
 
 import argparse
+import math
 from typing import Any
 
 from gcnsys.cli.options import add_fields, chosen
@@ -120,8 +121,8 @@ def _plan(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     memory, network = resources(options)
     compute = None if options.compute == "measured" else units.flops(options.compute)
     weighed = methods(options.rates)
-    if options.halo_ratio is not None and not options.halo_ratio >= 0:
-        raise InputError(f"--halo-ratio must be at least 0, got {options.halo_ratio:g}")
+    if options.halo_ratio is not None and not 0 <= options.halo_ratio < math.inf:
+        raise InputError(f"--halo-ratio must be at least 0, and finite, got {options.halo_ratio:g}")
     config = RunConfig.checked({"data": options.spec, **chosen(options), "parts": None})
     base = base_bytes()  # before anything is read
     with output.working():

@@ -11,7 +11,7 @@ from gcnsys.polarize import disk
 from gcnsys.polarize.figures import figures
 from gcnsys.report.page import Picture, Section, rendered
 from gcnsys.report.polarized import drawn
-from gcnsys.report.run import read_all
+from gcnsys.report.run import begun, read_all
 from gcnsys.report.sections import Makers, beside, of_islands, of_runs
 from gcnsys.report.style import png
 
@@ -50,7 +50,7 @@ def _report(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     with output.working():
         named = dict.fromkeys(options.runs)
         others = [(path, beside(path, number, FOLDERS)) for number, path in enumerate(named, 1)]
-        runs = read_all([path for path, section in others if section is None])
+        runs = read_all(_runs([path for path, section in others if section is None], output))
         sections = [*(of_runs(runs) if runs else ()), *(each for _, each in others if each is not None)]
         page = rendered(_title([run.name for run in runs]), sections)
     logs = []
@@ -69,6 +69,17 @@ def _report(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         "page": str(options.out / PAGE), "pictures": [str(path) for path in pictures], "logs": logs,
         "runs": [str(run.folder) for run in runs],
     }  # fmt: skip
+
+
+def _runs(folders: list[Path], output: Output) -> list[Path]:
+    """Those that have recorded something; of several, others are named and left out."""
+    found = [folder for folder in folders if begun(folder)]
+    if not found:
+        return folders
+    for folder in folders:
+        if folder not in found:
+            output.note(f"left out {folder}: it holds no epoch of a run")
+    return found
 
 
 def _of_polarized(folder: Path, name: str) -> Section:

@@ -1,6 +1,7 @@
 """What a training run says: while it goes on, and when it is over."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ def finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str,
         name: summary[f"{name}_seconds_median"] * 1e3 for name in ("epoch", "compute", "comm", "reduce")
     }
     output.say(
-        f"test {said} {summary['test_acc_at_best_val']:.4f} at the best validation {said} "
-        f"{summary['best_val_acc']:.4f} (epoch {summary['best_epoch']}); last epoch: "
-        f"{summary['test_acc']:.4f}"
+        f"test {said} {_score(summary['test_acc_at_best_val'])} at the best validation {said} "
+        f"{_score(summary['best_val_acc'])} (epoch {summary['best_epoch']}); last epoch: "
+        f"{_score(summary['test_acc'])}"
     )
     if summary.get("links"):
         output.say(
@@ -54,6 +55,11 @@ def finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str,
             rows = ", ".join(f"{count:,}" for count in computed[name])
             output.say(f"{name} computes {rows} of {total[name]:,} rows, layer by layer")
     return {**summary, "folder": str(folder)}
+
+
+def _score(value: float | None) -> str:
+    """A score; none where no node has its mask, which a file of JSON says by null."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 @contextlib.contextmanager

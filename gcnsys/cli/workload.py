@@ -1,6 +1,8 @@
 """From what a person names (a dataset, counts, a run, a polarized graph) to an accelerator's work."""
 
 import argparse
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gcnsys.accel import Blocks, IslandTasks, Structure, WeightGroups, Work, counts, model_work
-from gcnsys.accel.work import Kind
+from gcnsys.accel.structure import Kind
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, Layout
@@ -171,11 +173,11 @@ def read_blocks(path: Path, num_nodes: int) -> Blocks:
     """
     names = ("order", "group_ptr", "class_of", "group_of")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: torch.from_numpy(file[name].astype(np.int64)) for name in names}
     except KeyError as error:
         raise InputError(f"{path}: has no array {error}; blocks need {', '.join(names)}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path}: cannot be read as blocks ({error}); give an .npz file of arrays"
         ) from error

@@ -64,6 +64,13 @@ class Split:
         return masks[0], masks[1], masks[2]
 
 
+def num_kinds(kinds: Tensor | None) -> int:
+    """How many kinds of edges or nodes there are, ``[n]`` from 0; 0: none said."""
+    if kinds is None:
+        return 0
+    return int(kinds.max()) + 1 if kinds.numel() else 1
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Dataset:
     """A graph ready to be cut.

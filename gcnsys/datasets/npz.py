@@ -12,7 +12,7 @@ import numpy as np
 
 from gcnsys.datasets.dataset import Dataset
 from gcnsys.errors import DamagedFileError, InputError
-from gcnsys.files import move_into_place, new_folder
+from gcnsys.files import move_into_place, named, new_folder
 
 NAMES = (
     "edge_index", "edge_weight", "edge_attr", "edge_type", "node_type", "is_symmetric",
@@ -20,7 +20,7 @@ NAMES = (
     "y", "target", "train_mask", "val_mask", "test_mask",
 )  # fmt: skip
 
-_ODD = (ValueError, MemoryError, OverflowError, RecursionError, SyntaxError, tokenize.TokenError)
+_ODD = (ValueError, OverflowError, RecursionError, SyntaxError, tokenize.TokenError)
 """What reading a header that makes no sense may raise."""
 
 _ZIP_END = 22 + 65535  # bytes that a zip file's last record may take
@@ -40,6 +40,8 @@ def read_npz(argument: str) -> Mapping[str, Any]:
         raise DamagedFileError(f"{path}: not an .npz archive; copy or make it again")
     try:
         return _members(path)
+    except InputError:
+        raise
     except _ODD as error:
         raise _unreadable(path, error) from error
     # RuntimeError: encrypted, or (NotImplementedError) compressed in a way that is not known here.
@@ -65,7 +67,7 @@ def _members(path: Path) -> dict[str, Any]:
                     if member.file_size > _MOST_DEFLATED * packed + _ZIP_END:
                         raise zipfile.BadZipFile(f"{member.filename} cannot be as large as it says")
                     _check_size(content, member.file_size)
-                    arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
+                    arrays[name] = _read(content, path, member.file_size)
                     if content.read(1):
                         raise zipfile.BadZipFile(f"{member.filename} goes on after its end")
     return arrays
@@ -96,6 +98,17 @@ def _array(path: Path) -> np.ndarray[Any, Any]:
     with path.open("rb") as file:
         _check_size(file, path.stat().st_size)
         array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _read(file: IO[bytes], path: Path, size: int) -> np.ndarray[Any, Any]:
+    try:
+        array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: an array of {size / 2**30:.1f} GiB does not fit into this machine's memory; convert it "
+            f"on a larger one (gcnsys data convert npz:{path} DIR), and read npy:DIR"
+        ) from error
     return array
 
 
@@ -132,7 +145,8 @@ def save(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp.npz")
     try:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        with named(path):
+            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         move_into_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

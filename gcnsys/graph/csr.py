@@ -92,6 +92,16 @@ class CSR:
         """The same entries without weights and columns."""
         return CSR(self.indptr, self.indices, self.num_cols)
 
+    @property
+    def repeated(self) -> Tensor:
+        """``[E]`` bool: the entry before it is the same, but for its columns: an edge of another kind."""
+        found = torch.zeros(self.num_edges, dtype=torch.bool, device=self.indices.device)
+        if self.num_edges:
+            torch.eq(self.indices[1:], self.indices[:-1], out=found[1:])
+            starts = self.indptr[:-1]
+            found[starts[starts < self.num_edges]] = False
+        return found
+
     def to(self, device: torch.device) -> "CSR":
         """The same matrix in another memory."""
         return self.picked(self.indptr.to(device), self.indices.to(device), lambda each: each.to(device))
@@ -202,12 +212,17 @@ class CSR:
         indptr = torch.cat([slot.new_zeros(1), slot])[self.indptr]
         weight = self.weight
         if weight is not None:
-            weight = weight.new_zeros(int(slot[-1])).index_add_(0, slot - 1, weight)
+            # In float64, or the two directions of an edge would differ by the order in which they are stored.
+            sums = torch.zeros(int(slot[-1]), dtype=torch.float64)
+            weight = sums.index_add_(0, slot - 1, weight.double()).to(weight.dtype)
         columns = {name: _mean(column, slot - 1, fresh) for name, column in self.columns.items()}
         return CSR(indptr, indices[fresh], self.num_cols, weight, columns)
 
     def transposed(self) -> "CSR":
-        """The same entries by column; columns of a row ascend. Linear in E."""
+        """The same entries by column; columns of a row ascend. Linear in E; computed on the CPU."""
+        home = self.indptr.device
+        if home.type != "cpu":
+            return self.to(torch.device("cpu")).transposed().to(home)
         if self.columns:
             numbers = torch.arange(self.num_edges)
             found = CSR(self.indptr, self.indices, self.num_cols, numbers).transposed()
@@ -235,11 +250,12 @@ class CSR:
         if self.weight is not None and taken.weight is not None:
             pairs.append((self.weight, taken.weight))
         # An entry's place takes eight bytes: some rows at a time, or places outweigh the matrix.
-        cuts = torch.searchsorted(indptr, torch.arange(0, total, _CHUNK)).tolist()
+        starts_at = torch.arange(0, total, _CHUNK, device=indptr.device)
+        cuts = torch.searchsorted(indptr, starts_at).tolist()
         for low, high in pairwise([*cuts, rows.numel()]):
             first, last = indptr[[low, high]].tolist()
             at = torch.repeat_interleave(shift[low:high], counts[low:high], output_size=last - first)
-            at += torch.arange(first, last)
+            at += torch.arange(first, last, device=at.device)
             for source, target in pairs:
                 target[first:last] = source[at]
         return taken

@@ -22,11 +22,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gcnsys.errors import InputError
-from gcnsys.kernels.backend import native_for, summed
+from gcnsys.kernels.backend import as_rows, native_for, summed
 from gcnsys.kernels.dropout import DropoutKey, kept, row_words, threshold
 from gcnsys.kernels.edges import (
     Edges,
-    as_rows,
     check,
     check_features,
     edge_add,

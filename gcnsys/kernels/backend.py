@@ -61,3 +61,9 @@ def name() -> str:
 def summed(dtype: torch.dtype) -> torch.dtype:
     """The type in which numbers stored like this are added up."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Features as the native core reads them: each row in one piece, no two over each other."""
+    x = x.detach()
+    return x if x.stride(1) == 1 and x.stride(0) >= x.shape[1] else x.contiguous()

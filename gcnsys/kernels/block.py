@@ -173,6 +173,7 @@ class ScaledBlock(Block):
         in_weight: ``[D]`` float64 weight (or number) of the edges that end at each destination.
         degrees: of the source rows held here.
         halo_degrees: of the source rows that arrive from elsewhere.
+        halo_ids: those rows' nodes, for messages.
     """
 
     def __init__(
@@ -182,9 +183,11 @@ class ScaledBlock(Block):
         in_weight: Tensor,
         degrees: Degrees,
         halo_degrees: Degrees | None = None,
+        halo_ids: Tensor | None = None,
     ) -> None:
         self.input_ids, self.output_ids = input_ids, output_ids
         self.in_weight, self.degrees, self.halo_degrees = in_weight, degrees, halo_degrees
+        self.halo_ids = halo_ids
         self._scales: dict[tuple[str, torch.dtype, torch.device], Scales] = {}
 
     @abstractmethod
@@ -226,7 +229,7 @@ class ScaledBlock(Block):
     def _gcn_scales(self, norm: Norm) -> Scales:
         rows = self.output_ids.numel()
         receiver, sender = self.degrees.scales(norm, self.input_ids)
-        halo = None if self.halo_degrees is None else self.halo_degrees.scales(norm)[1]
+        halo = None if self.halo_degrees is None else self.halo_degrees.scales(norm, self.halo_ids)[1]
         own = self.degrees.added_loop[:rows] * sender[:rows] * receiver[:rows]
         return Scales(receiver[:rows], sender, halo, own)
 

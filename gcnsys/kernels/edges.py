@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR
-from gcnsys.kernels.backend import STORED, core, native_for, summed
+from gcnsys.kernels.backend import STORED, as_rows, core, native_for, summed
 from gcnsys.kernels.matrix import Matrix
 
 _PIECE = 1 << 22
@@ -84,7 +84,8 @@ class Edges:
         kinds = self.columns.get("edge_type")
         if kinds is None:
             return (self,)
-        count = int(kinds.max()) + 1 if kinds.numel() else 0
+        # Where a rank has no edges, it is still one of those whose gradients meet.
+        count = int(kinds.max()) + 1 if kinds.numel() else 1
         return tuple(Edges(self.csr.keep(kinds == kind)) for kind in range(count))
 
     @cached_property
@@ -103,7 +104,7 @@ class Edges:
             return self.csr
         if "by_source" in self.__dict__:
             return self.by_source[0]
-        return self.csr.to(torch.device("cpu")).transposed().to(self.device)
+        return self.csr.transposed()
 
     @cached_property
     def matrix(self) -> Matrix:
@@ -158,12 +159,6 @@ def check_features(name: str, x: Tensor, rows: int, heads: int, edges: Edges) ->
         raise InputError(f"{name} must be float32, float64 or bfloat16, got {x.dtype}")
     if check(name, x, rows, x.dtype, edges) % heads:
         raise InputError(f"{name} must have a multiple of {heads} columns, got {x.shape[1]}")
-
-
-def as_rows(x: Tensor) -> Tensor:
-    """Features as the native core reads them: each row in one piece, no two over each other."""
-    x = x.detach()
-    return x if x.stride(1) == 1 and x.stride(0) >= x.shape[1] else x.contiguous()
 
 
 def edge_add(edges: Edges, destination: Tensor, source: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gcnsys.errors import InputError
-from gcnsys.kernels.backend import native_for, summed
-from gcnsys.kernels.edges import Edges, as_rows, check, check_features
+from gcnsys.kernels.backend import as_rows, native_for, summed
+from gcnsys.kernels.edges import Edges, check, check_features
 
 _PIECE = 1 << 22
 """Elements that torch looks at together."""

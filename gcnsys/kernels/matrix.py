@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from gcnsys.graph import CSR
-from gcnsys.kernels.backend import core, native_for, summed
+from gcnsys.kernels.backend import as_rows, core, native_for, summed
 
 _quiet = threading.Lock()
 _warned = False
@@ -85,12 +85,17 @@ class Matrix:
         if native_for(x) is None:
             if column_map is not None:
                 x = _mapped(x, column_map)
+            if rows is not None and x.device.type != "cpu":
+                # All rows there take less than picking entries on the host and sending them over.
+                found = self._by_torch(x, None, weight, None, column_scale)[rows.to(x.device)]
+                if row_scale is not None:
+                    found *= row_scale.to(x)[:, None]
+                return found if out is None else out.add_(found)
             if rows is not None:
                 picked = Matrix(self.csr.take_rows(rows.to(self.csr.indptr.device)))
                 return picked.times(x, out, row_scale=row_scale, column_scale=column_scale)
             return self._by_torch(x, out, weight, row_scale, column_scale)
-        if x.stride(1) != 1:
-            x = x.contiguous()
+        x = as_rows(x)
         accumulate = out is not None
         if out is None:
             out = x.new_empty(self.csr.num_rows if rows is None else rows.numel(), x.shape[1])

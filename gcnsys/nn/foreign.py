@@ -163,7 +163,7 @@ class Foreign(nn.Module, ABC):
 
     def _tell_if_random(self, way: Way, rows: Tensor, cut: Links) -> None:
         layer = copy.deepcopy(self.layer).train()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[rows.device] if rows.is_cuda else []):
             drawn = []
             for seed in range(2):
                 torch.manual_seed(seed)

@@ -1,7 +1,8 @@
 """Layers that keep only their input and are computed again in backward (Chen et al. 2016).
 
-What a layer draws and exchanges is the same the second time: masks are keyed, and every rank comes
-by the same layers in the same order.
+What a layer draws and exchanges is the same the second time: masks are keyed, the state of torch's own
+random numbers, which layers of other libraries draw from, is put back, and every rank comes by the same
+layers in the same order.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ _again: ContextVar[bool] = ContextVar("again", default=False)
 def recomputed(layer: Callable[..., T], *inputs: object) -> T:
     """``layer(*inputs)``, of which backward keeps the inputs alone."""
     out: T = checkpoint(
-        layer, *inputs, use_reentrant=False, preserve_rng_state=False,
+        layer, *inputs, use_reentrant=False,
         context_fn=lambda: (contextlib.nullcontext(), _second_time()),
     )  # fmt: skip
     return out

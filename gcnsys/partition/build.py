@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gcnsys import __version__
 from gcnsys.datasets.arrays import MASKS
-from gcnsys.datasets.dataset import Dataset
+from gcnsys.datasets.dataset import Dataset, num_kinds
 from gcnsys.datasets.held_out import TEST, VALIDATION
 from gcnsys.files import CHUNK, Entry, new_folder, save_arrays
 from gcnsys.graph import CSR, Graph
@@ -151,7 +152,8 @@ class _Writer:
             log.info("writing part %d of %d", piece.rank + 1, self.pieces.num_parts)
             halos.append(piece.boundary)
             self._save_piece(piece)
-            nothing = CSR(piece.inner.indptr[:1], piece.inner.indices[:0], 0)
+            # Not slices, which would keep all edges alive.
+            nothing = CSR(torch.zeros(1, dtype=torch.int64), piece.inner.indices.new_empty(0), 0)
             counts = piece.inner.num_edges, piece.halo.num_edges
             slim.append((replace(piece, inner=nothing, halo=nothing), counts))
         for piece, (inner_edges, halo_edges) in slim:
@@ -211,11 +213,7 @@ def _known(dataset: Dataset) -> tuple[int, int, int]:
     """How wide the features of edges are, and how many kinds of edges and nodes there are; 0: none said."""
     columns = dataset.graph.adjacency.columns
     width = columns["edge_attr"].shape[1] if "edge_attr" in columns else 0
-    edges, nodes = (
-        0 if kinds is None else int(kinds.max()) + 1 if kinds.numel() else 1
-        for kinds in (columns.get("edge_type"), dataset.node_type)
-    )
-    return width, edges, nodes
+    return width, num_kinds(columns.get("edge_type")), num_kinds(dataset.node_type)
 
 
 def _held_out(dataset: Dataset) -> tuple[int, int] | None:

@@ -7,9 +7,9 @@ their sources, so that the sum over its inner neighbours is taken in the same or
 measured (``experiments/order``; times faster than ``natural``, one thread):
 
 - Up to about 4,096 nodes, rows of 64 features fit the cache of 1 MiB and no order gains anything.
-- Above, ``cluster`` is the fastest or next to it: 1.04 to 1.5 times at 64 features. Where x outgrows
-  the last cache and the kernel copies it in slabs, all orders are alike; where it gathers x in place,
-  ``cluster`` is 1.1 to 1.9 times faster.
+- Above, ``cluster`` is the fastest or next to it: 1.05 to 1.3 times at 64 features. Where x outgrows
+  the last cache and the kernel copies it in slabs, orders differ less; where it gathers x in place,
+  ``cluster`` is 1.2 to 1.8 times faster.
 - ``fine`` gains about as much, but takes METIS's memory and about the time of the assignment once
   more; ``cluster`` is linear and takes half of that or less.
 - ``rcm`` is the cheapest and gains a third to all of it: so ``cluster`` follows it within a cluster

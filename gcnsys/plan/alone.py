@@ -20,7 +20,8 @@ class Alone(Comm):
 
     def __init__(self, size: int) -> None:
         self.rank, self.size, self.wire = 0, size, torch.device("cpu")
-        self.timeout, self.heartbeat, self.traffic = 1.0, None, Traffic()
+        self._timeout, self.heartbeat, self.traffic = 1.0, None, Traffic()
+        self._marks = []
 
     def close(self) -> None:
         """There is nothing to let go of."""

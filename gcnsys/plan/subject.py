@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gcnsys.accel.published import counts
 from gcnsys.datasets import Dataset, load
+from gcnsys.datasets.dataset import num_kinds
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
 from gcnsys.kernels import SparseRows
@@ -145,5 +146,4 @@ def _density(x: Tensor | SparseRows) -> float:
 
 
 def _kinds(dataset: Dataset) -> int:
-    columns = dataset.graph.adjacency.columns
-    return int(columns["edge_type"].max()) + 1 if "edge_type" in columns else 1
+    return max(1, num_kinds(dataset.graph.adjacency.columns.get("edge_type")))

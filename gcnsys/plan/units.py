@@ -67,6 +67,7 @@ def _amount(text: str, units: dict[str, float], what: str, example: str, least: 
 
 def amount(value: float, unit: str) -> str:
     """Three digits and a prefix: ``1.23 GB``."""
+    value = float(f"{value:.3g}")  # rounded first, or 999.6 MB would be 1e+03 of them
     for size, prefix in (
         (1e12, "T"),
         (1e9, "G"),

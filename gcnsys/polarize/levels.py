@@ -78,9 +78,9 @@ class TwoLevelMatrix(Matrix):
             )
         super().__init__(csr, symmetric=symmetric)
         self.layout, self.threshold = layout, threshold
-        self.seconds: dict[tuple[int, torch.dtype], tuple[float, float]] = {}
+        self.seconds: dict[tuple[int, torch.dtype, int], tuple[float, float]] = {}
         self._levels: dict[tuple[float, torch.dtype], Levels | None] = {}
-        self._chosen: dict[tuple[int, torch.dtype], Levels | None] = {}
+        self._chosen: dict[tuple[int, torch.dtype, int], Levels | None] = {}
 
     @property
     def flipped(self) -> Matrix:
@@ -109,11 +109,11 @@ class TwoLevelMatrix(Matrix):
 
     def levels(self, x: Tensor) -> "Levels | None":
         """The two levels that products like this one take; None: they are no faster."""
-        key = x.shape[1], x.dtype
+        key = x.shape[1], x.dtype, torch.get_num_threads()
         if key not in self._chosen:
             threshold = self.threshold
             if threshold is None:
-                threshold = density_threshold(x.shape[1], x.dtype, x.device, torch.get_num_threads())
+                threshold = density_threshold(x.shape[1], x.dtype, x.device, key[2])
             made = self._made(threshold, x.dtype)
             if made is not None and self.threshold is None:
                 x = x.detach()

@@ -164,6 +164,11 @@ def polarize(
     comm, original = setting.comm, None
     with comm.agreed():
         if dataset is not None:
+            if bool(dataset.graph.adjacency.repeated.any()):
+                raise InputError(
+                    f"{dataset.name}: some nodes are joined by edges of several kinds, and polarization "
+                    f"prunes pairs of nodes; leave edge_type out"
+                )
             division = division or split(dataset.graph, settings.split, name=dataset.name)
             log.info("%s: %d subgraphs", dataset.name, division.num_subgraphs)
             original = laid_out(dataset, division.layout)

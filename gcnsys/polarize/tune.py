@@ -68,6 +68,8 @@ class TuneSettings:
             raise InputError(f"rounds and epochs must be at least 1, got {self.rounds} and {self.epochs}")
         if not self.lr > 0 or self.rho < 0:
             raise InputError(f"lr must be above 0 and rho at least 0, got {self.lr:g} and {self.rho:g}")
+        if not 0 <= self.dual_step <= 1:
+            raise InputError(f"dual_step = {self.dual_step:g}: above 1, dual variables would change sign")
         if (self.balance is not None and self.balance < 0) or self.weight < 0:
             raise InputError("the weight of polarization must be at least 0")
         if not 0 <= self.stop <= 1:

@@ -22,7 +22,7 @@ def curves(runs: Sequence[Run]) -> list[Picture]:
         made, axes = figure(1, 1, width=5.4, height=3.9)
         axis = axes[0][0]
         for number, run in enumerate(runs):
-            axis.plot(*_of(run, "loss", by), **line(number), label=run.name)
+            axis.plot(*_of(run, "loss", by), **line(number), label=run.label)
         axis.set(xlabel=label, ylabel="training loss", title=f"loss by {by}")
         legend(axis)
         found.append(Picture(f"loss-by-{by}", f"Training loss by {by}.", png(made)))
@@ -42,7 +42,7 @@ def _draw_scores(axis: Any, runs: Sequence[Run], by: str) -> None:
             axis.plot(*_of(runs[0], f"{mask}_acc", by), dashes, color=colour, label=mask)
         return
     for number, run in enumerate(runs):
-        axis.plot(*_of(run, "val_acc", by), **line(number), label=run.name)
+        axis.plot(*_of(run, "val_acc", by), **line(number), label=run.label)
 
 
 def _of(run: Run, key: str, by: str) -> tuple[Sequence[float], Sequence[float]]:
@@ -77,7 +77,7 @@ def time_to_score(runs: Sequence[Run]) -> tuple[Table, Picture] | None:
     axis = axes[0][0]
     for number, (run, steps) in enumerate(zip(runs, reached, strict=True)):
         seconds, best = [step[0] for step in steps], [step[2] for step in steps]
-        axis.step(seconds, best, where="post", **line(number), label=run.name)
+        axis.step(seconds, best, where="post", **line(number), label=run.label)
     axis.set(xlabel="seconds of training", ylabel=f"best validation {score} so far", title="time to accuracy")
     legend(axis)
     return table, Picture("time-to-accuracy", f"Best validation {score} so far, by time.", png(made))

@@ -30,7 +30,7 @@ def breakdown(run: Run, name: str) -> Picture:
         axis.bar(ranks, heights, bottom=bottoms, color=colour, hatch=hatch, edgecolor="white", width=0.6,
                  label=label)  # fmt: skip
         bottoms = [low + high for low, high in zip(bottoms, heights, strict=True)]
-    axis.set(xlabel="rank", ylabel="milliseconds", title=f"{run.name}: a median epoch")
+    axis.set(xlabel="rank", ylabel="milliseconds", title=f"{run.label}: a median epoch")
     _few(axis, ranks)
     legend(axis)
     alone = "" if "seconds_by_rank" in run.summary else " Of rank 0 alone: no more is known of this run."
@@ -52,7 +52,7 @@ def memory(run: Run, name: str) -> Picture | None:
         axis.bar(ranks, [each / size for each in held], width=0.6, color=colour)
         axis.set_ylabel(f"{label}, {unit}")
         _few(axis, ranks)
-    axes[0][0].set_title(f"{run.name}: memory")
+    axes[0][0].set_title(f"{run.label}: memory")
     axes[1][0].set_xlabel("rank")
     says = f"{run.name}: the most memory each process held, and the buffers that an epoch's exchanges fill."
     return Picture(name, says, png(made))
@@ -68,15 +68,14 @@ def traffic(run: Run, name: str) -> Picture:
     sent = run.summary.get("halo_bytes_sent_to_per_epoch")
     if sent is not None:
         size, unit = byte_unit(max(max(row) for row in sent))
-        draw_matrix(
-            axes[0][0], [[each / size for each in row] for row in sent], unit, f"{run.name}: sent in an epoch"
-        )
+        title = f"{run.label}: sent in an epoch"
+        draw_matrix(axes[0][0], [[each / size for each in row] for row in sent], unit, title)
         return Picture(name, f"{run.name}: {unit} of rows and gradients sent in an epoch.", png(made))
     try:
         parts = run.partitioning().parts
     except InputError as error:
         raise InputError(f"{run.name}: who sent how much to whom was not recorded, and {error}") from error
-    draw_matrix(axes[0][0], [part.sends for part in parts], "rows", f"{run.name}: boundary rows")
+    draw_matrix(axes[0][0], [part.sends for part in parts], "rows", f"{run.label}: boundary rows")
     says = f"{run.name}: boundary rows of the partitioning; bytes were not recorded."
     return Picture(name, says, png(made))
 

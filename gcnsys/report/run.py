@@ -77,6 +77,12 @@ class Run:
         """What its ``acc`` figures are."""
         return score_name(self.summary)
 
+    @property
+    def label(self) -> str:
+        """Its name as a picture's text: no mathematics, and not hidden by an underscore in front."""
+        name = self.name.replace("$", r"\$")
+        return f" {name}" if name.startswith("_") else name
+
     def series(self, key: str) -> tuple[list[int], list[float]]:
         """Epochs, from 1, and values of a figure, where it was recorded."""
         pairs = [(e["epoch"] + 1, e[key]) for e in self.epochs if e.get(key) is not None]
@@ -114,6 +120,12 @@ class Run:
         if self.summary.get("partitioning", manifest.fingerprint) != manifest.fingerprint:
             raise InputError(f"{folder} was cut again after the run")
         return manifest
+
+
+def begun(folder: Path) -> bool:
+    """Whether a folder is a run's, which has recorded an epoch."""
+    path = folder / METRICS
+    return path.is_file() and path.stat().st_size > 0
 
 
 def read_all(folders: Sequence[Path]) -> list[Run]:

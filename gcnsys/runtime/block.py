@@ -54,7 +54,7 @@ class PartBlock(ScaledBlock):
         in_weight = graph.inner.row_sums() + graph.halo.row_sums()
         ids = graph.inner_ids.to(device)
         computed = ids[: graph.inner.num_rows]
-        super().__init__(ids, computed, in_weight, graph.degrees, graph.halo_degrees)
+        super().__init__(ids, computed, in_weight, graph.degrees, graph.halo_degrees, graph.halo_ids)
         self.graph, self.plan, self.comm = graph, graph.plan, comm
         self.exchange = Exchange(graph, comm, device=device)
         self.boundary = RowSelection(graph.plan.send_rows.to(device), graph.num_inner)

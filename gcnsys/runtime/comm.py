@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import Store
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from gcnsys.errors import GcnsysError, InputError, PeerError, known_to_all
 from gcnsys.runtime.heartbeat import Heartbeat
@@ -28,6 +29,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of a disk that another place would not have."""
 
 Kind = Literal["halo", "reduce", "control"]
+
+_GLANCE = 1e-4
+"""Seconds between looks at what a GPU is at."""
 
 
 @dataclass(slots=True)
@@ -70,6 +74,23 @@ class Traffic:
         return Traffic(sent, seconds, self.buffer_bytes - before.buffer_bytes, sent_to)
 
 
+class _Mark:
+    """A moment: of this thread, or where rows lie on a GPU, of what that was given to do."""
+
+    def __init__(self, wire: torch.device) -> None:
+        self._event = torch.cuda.Event(enable_timing=True) if wire.type == "cuda" else None
+        if self._event is not None:
+            self._event.record(torch.cuda.current_stream(wire))
+        self._clock = time.perf_counter()
+
+    def since(self, other: "_Mark") -> float:
+        """Seconds from another one to this one."""
+        if self._event is None or other._event is None:
+            return self._clock - other._clock
+        self._event.synchronize()
+        return float(other._event.elapsed_time(self._event)) / 1e3
+
+
 @dataclass(slots=True)
 class Flight:
     """Rows under way between ranks.
@@ -100,28 +121,47 @@ class Comm:
         group: every rank's end of the same group.
         wire: the kind of memory its backend reads; tensors elsewhere pass through it (gloo under
             ranks that share a GPU reads host memory).
-        another: makes a second group of the same ranks; collective.
+        another: makes a second group of the same ranks, whose backend reads a device's memory; collective.
         timeout: seconds after which a silent peer counts as gone.
         heartbeat: says which one it is; None: nobody knows.
         store: the launcher's, which outlives the ranks; None: there is none.
 
     Attributes:
-        timeout: may be changed, alike on all ranks.
+        traffic: what was sent, and what was waited for; on CUDA :meth:`spent` knows the latter.
     """
+
+    _helper: "Comm | None" = None
 
     def __init__(
         self, group: dist.ProcessGroup, *, wire: torch.device | None = None,
-        another: Callable[[], dist.ProcessGroup] | None = None, timeout: float = 1800.0,
+        another: Callable[[torch.device], dist.ProcessGroup] | None = None, timeout: float = 1800.0,
         heartbeat: Heartbeat | None = None, store: Store | None = None,
     ) -> None:  # fmt: skip
-        self.timeout, self.heartbeat, self._store = timeout, heartbeat, store
         self.group, self.wire = group, wire or torch.device("cpu")
         self._halo_group, self._another = group, another
+        self.heartbeat, self._store = heartbeat, store
+        self._marks: list[tuple[Kind, _Mark, _Mark]] = []
+        self._timeout = timeout
         self.rank, self.size = group.rank(), group.size()
         self.traffic = Traffic()
         self._swaps = 0
-        self._helper: Comm | None = None
         self._leads = True
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a silent peer counts as gone; may be changed, alike on all ranks."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        if seconds == self._timeout:
+            return
+        self._timeout = seconds
+        if self._helper is not None:
+            self._helper.timeout = seconds
+        if self.wire.type == "cuda":  # NCCL takes no timeout with a call
+            for group in {self.group, self._halo_group}:
+                _set_pg_timeout(timedelta(seconds=seconds), group)
 
     def close(self) -> None:
         """Let go of the group.
@@ -141,12 +181,14 @@ class Comm:
             GcnsysError: there is no second group to be had.
         """
         if self._helper is None:
-            group = self.group if self.size == 1 else None
+            # What it sends lies on the CPU. On a GPU its calls and this one's would share a stream, where
+            # those of two ranks that come in another order wait for each other.
+            group, wire = (self.group, self.wire) if self.size == 1 else (None, torch.device("cpu"))
             if group is None and self._another is not None:
-                group = self._another()
+                group = self._another(wire)
             if group is None:
                 raise GcnsysError("a helper needs a group of its own, and nobody makes one here")
-            self._helper = Comm(group, wire=self.wire, timeout=self.timeout, heartbeat=self.heartbeat)
+            self._helper = Comm(group, wire=wire, timeout=self.timeout, heartbeat=self.heartbeat)
             self._helper._leads = False
         return self._helper
 
@@ -156,12 +198,12 @@ class Comm:
         Where rows stay under way beside other work, a reduction would queue behind them.
         """
         if self._another is not None and self._halo_group is self.group:
-            self._halo_group = self._another()
+            self._halo_group = self._another(self.wire)
 
     @contextlib.contextmanager
     def timed(self, kind: Kind) -> Iterator[None]:
         """Charge the time a block takes to this kind of traffic."""
-        began = time.perf_counter()
+        began = _Mark(self.wire)
         marked = self.heartbeat if self._leads else None  # a helper's waiting says nothing of this rank's
         if marked is not None:
             marked.waits = True
@@ -173,14 +215,41 @@ class Comm:
         finally:
             if marked is not None:
                 marked.waits = False
-            self.traffic.seconds[kind] += time.perf_counter() - began
+            self._marks.append((kind, began, _Mark(self.wire)))
+            if self.wire.type == "cpu":
+                self._charge()
+
+    def _charge(self) -> None:
+        for kind, began, ended in self._marks:
+            self.traffic.seconds[kind] += ended.since(began)
+        self._marks.clear()
+
+    def spent(self) -> Traffic:
+        """What was sent and waited for so far; on CUDA it waits for what is under way."""
+        self._charge()
+        return self.traffic.copy()
+
+    def synchronize(self) -> None:
+        """Wait for all that this rank's device was given to do."""
+        if self.wire.type == "cuda":
+            torch.cuda.synchronize(self.wire)
 
     def wait(self, work: dist.Work) -> None:
         """Wait for something that was started, no longer than the timeout."""
         if self.wire.type == "cpu":
             work.wait(timedelta(seconds=self.timeout))
-        else:  # the stream waits, not this thread; the backend watches the time itself
+        else:  # the stream waits, not this thread, which learns of a silent peer in the next reduction
             work.wait()
+
+    def _ended(self, work: dist.Work) -> None:
+        """Wait until something is over, on this thread as well."""
+        if self.wire.type == "cuda":
+            deadline = time.monotonic() + self.timeout
+            while not work.is_completed():
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"timed out after {self.timeout:g} s")
+                time.sleep(_GLANCE)
+        work.wait()
 
     def _lost(self, kind: Kind, error: RuntimeError) -> PeerError:
         cause = re.sub(r"^\[[^]]*\] ", "", str(error).splitlines()[0]).split(". ")[0]
@@ -252,7 +321,7 @@ class Comm:
             options = dist.AllreduceOptions()
             options.reduceOp, options.timeout = operation, timedelta(seconds=self.timeout)
             with self.timed(kind), labelled(f"all-reduce: {kind}"):
-                self.group.allreduce([packed], options).wait()
+                self._ended(self.group.allreduce([packed], options))
         return packed.to(tensor.device)
 
     def share(self, tensor: Tensor) -> Tensor:
@@ -262,7 +331,7 @@ class Comm:
             options = dist.BroadcastOptions()
             options.rootRank, options.timeout = 0, timedelta(seconds=self.timeout)
             with self.timed("control"):
-                self.group.broadcast([packed], options).wait()
+                self._ended(self.group.broadcast([packed], options))
         return packed.to(tensor.device)
 
     def _packed(self, tensor: Tensor) -> Tensor:

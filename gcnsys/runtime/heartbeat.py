@@ -50,6 +50,8 @@ class Heartbeat:
         self.store, self.rank, self.size, self.every = store, rank, size, every
         self.doing, self.waits = "starting", False
         self._count, self._unheard = 0, False
+        self._own: str | None = None
+        self._asking = threading.Lock()
         self._asked: queue.Queue[tuple[Callable[[], Any], Future[Any]] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="gcnsys-heartbeat", daemon=True)
         self._thread.start()
@@ -69,6 +71,12 @@ class Heartbeat:
         Returns:
             None where another rank has said it already.
         """
+        with self._asking:  # two threads of this rank may lose contact at once: both are told the same
+            if self._own is None:
+                self._own = self._found(cause, waited)
+            return self._own
+
+    def _found(self, cause: str, waited: float | None) -> str | None:
         try:
             if self._do(lambda: self.store.check([_CAUSE])):
                 return None

@@ -108,8 +108,9 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
         ) from error
     assert dist.group.WORLD is not None
 
-    def another() -> dist.ProcessGroup:
-        made = dist.new_group(backend=placement.backend, timeout=patience)
+    def another(memory: torch.device) -> dist.ProcessGroup:
+        backend = "gloo" if memory.type == "cpu" else placement.backend
+        made = dist.new_group(backend=backend, timeout=patience)
         assert isinstance(made, dist.ProcessGroup)
         _take_turns()
         return made

@@ -22,7 +22,7 @@ from torch import Tensor
 from gcnsys.errors import InputError
 from gcnsys.kernels.block import Block
 from gcnsys.kernels.dropout import DropoutKey, row_words
-from gcnsys.kernels.neighbours import checked_nodes
+from gcnsys.kernels.ids import checked_nodes
 from gcnsys.registry import Registry
 from gcnsys.sampling.locality import in_runs
 from gcnsys.sampling.neighbourhood import Neighbourhood

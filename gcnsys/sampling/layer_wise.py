@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.graph import CSR, located
-from gcnsys.kernels.neighbours import renumbered
+from gcnsys.kernels.ids import renumbered
 from gcnsys.sampling.api import Moment, Standard, samplers
 from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found, Neighbourhood, own_nodes

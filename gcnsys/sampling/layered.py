@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from gcnsys.kernels.neighbours import renumbered
+from gcnsys.kernels.ids import renumbered
 from gcnsys.kernels.sampled import SampledBlock
 from gcnsys.sampling.api import Moment, Sample, Sampler
 from gcnsys.sampling.neighbourhood import Found

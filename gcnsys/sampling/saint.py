@@ -15,8 +15,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gcnsys.errors import InputError
 from gcnsys.graph import ascending
-from gcnsys.kernels.neighbours import renumbered
+from gcnsys.kernels.ids import renumbered
 from gcnsys.kernels.sampled import SampledBlock
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
 from gcnsys.sampling.neighbourhood import Neighbourhood, own_nodes
@@ -66,7 +67,9 @@ class SaintSampler(Sampler):
         """What each edge counts for where both its ends are, ``[E']`` float32."""
         if self._inverse is None:
             # No cached_property: those of Python 3.11 lock out other threads, which may be other ranks.
-            self._inverse = (self.chance[self.ends] / self.both().clamp(min=_LEAST)).to(torch.float32)
+            both = self.both()
+            both = torch.where(both > 0, both, _LEAST)  # of no edge that is drawn
+            self._inverse = (self.chance[self.ends] / both).to(torch.float32)
         return self._inverse
 
     @cached_property
@@ -127,6 +130,11 @@ class SaintEdgeSampler(SaintSampler):
     def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
         super().__init__(graph, standard)
         adjacency, ends = self.adjacency, self.ends
+        if bool(graph.all_say(float(adjacency.repeated.any())).any()):
+            raise InputError(
+                "saint-edge draws pairs of nodes, and some are joined by edges of several kinds: leave "
+                "edge_type out, or draw by another sampler"
+            )
         degree = graph.to_sources(torch.ones(adjacency.num_edges)) + adjacency.indptr.diff()
         share = 1 / graph.by_source(degree) + 1 / degree[ends]
         if standard.preference is not None:

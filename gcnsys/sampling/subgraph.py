@@ -13,7 +13,7 @@ from torch import Tensor
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, Layout
 from gcnsys.kernels.block import Block, Degrees, LocalBlock, Scales
-from gcnsys.kernels.neighbours import renumbered
+from gcnsys.kernels.ids import renumbered
 from gcnsys.sampling.api import Moment, Sample, Sampler, Standard, samplers
 from gcnsys.sampling.neighbourhood import Neighbourhood
 from gcnsys.sampling.node_wise import NeighbourSampler
@@ -114,5 +114,9 @@ class ShadowSampler(SubgraphSampler):
 
     prefers = True
 
+    def __init__(self, graph: Neighbourhood, standard: Standard) -> None:
+        super().__init__(graph, standard)
+        self._hops = NeighbourSampler(graph, standard)
+
     def nodes(self, seeds: Tensor, moment: Moment) -> Tensor:
-        return NeighbourSampler(self.graph, self.standard).sample(seeds, moment).input_ids
+        return self._hops.sample(seeds, moment).input_ids

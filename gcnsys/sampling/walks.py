@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gcnsys.graph import CSR
 from gcnsys.kernels.dropout import row_words
-from gcnsys.kernels.neighbours import most_named
+from gcnsys.kernels.ids import most_named
 from gcnsys.sampling.api import Moment, samplers
 from gcnsys.sampling.layered import Layered
 from gcnsys.sampling.neighbourhood import Found

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,7 @@ def export(design: Design, problem: Problem, folder: Path) -> None:
     shape = design.shape
     write(folder / ACCELERATOR, as_toml(design.hardware.accelerator(problem.budget, shape.bits)).encode())
     pruned = problem.graphs[shape.pruned]
-    arrays = problem.dataset.to_arrays()
-    arrays |= {"edge_index": pruned.edge_index().numpy(), "is_symmetric": np.array(pruned.is_symmetric)}
-    arrays.pop("edge_weight", None)
-    _write_arrays(folder / GRAPH, arrays)
+    _write_arrays(folder / GRAPH, replace(problem.dataset, graph=pruned).to_arrays())
     blocks = problem.blocks
     _write_arrays(folder / BLOCKS, {
         "order": blocks.layout.order.numpy(), "group_ptr": blocks.layout.group_ptr.numpy(),

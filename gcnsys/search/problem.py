@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from functools import cache
 
-from gcnsys.accel import Accelerator, Estimate, Structure, Work, load, model_work
+from gcnsys.accel import Accelerator, Estimate, IslandTasks, Structure, Work, load, model_work
 from gcnsys.datasets import Dataset
-from gcnsys.graph import Graph
 from gcnsys.islands import locate, windows
 from gcnsys.kernels import Block, LocalBlock
 from gcnsys.search.budget import Budget
@@ -40,7 +39,6 @@ class Problem:
 
     Attributes:
         graphs: by the share of edges that is pruned.
-        structures: the same with diagonal blocks and islands.
     """
 
     def __init__(self, dataset: Dataset, budget: Budget, *, seed: int) -> None:
@@ -51,7 +49,6 @@ class Problem:
         self.graphs = {
             share: farthest_dropped(graph, self.blocks, share) if share else graph for share in PRUNED
         }
-        self.structures = {share: self._structure(each) for share, each in self.graphs.items()}
         blocks: dict[float, Block] = {
             share: LocalBlock.from_graph(each) for share, each in self.graphs.items()
         }
@@ -69,15 +66,21 @@ class Problem:
         """Accuracy on validation and on test nodes of a model trained by itself."""
         return self.network(seed).fit_alone(shape, steps)
 
-    def _structure(self, graph: Graph) -> Structure:
-        islands = locate(graph)
-        return Structure.of(graph, self.blocks, island_tasks(islands, windows.exact(islands)))
+    @cache  # noqa: B019 (a problem lives as long as its process)
+    def _tasks(self, pruned: float) -> IslandTasks:
+        islands = locate(self.graphs[pruned])
+        return island_tasks(islands, windows.exact(islands))
+
+    def structure(self, shape: Shape) -> Structure:
+        """The matrix that a model's layers aggregate by, with diagonal blocks and islands."""
+        graph = self.graphs[shape.pruned]
+        return Structure.of(graph, self.blocks, self._tasks(shape.pruned), kind=shape.kind)
 
     @cache  # noqa: B019 (a problem lives as long as its process)
     def work(self, shape: Shape) -> Work:
         """What a model asks for, with the zeros that its hidden rows have."""
         widths = shape.widths(self.dataset.num_features, self.dataset.num_classes)
-        structure = self.structures[shape.pruned]
+        structure = self.structure(shape)
         _, _, shares = self.accuracy(shape)
         return model_work(
             self.dataset.name, structure, widths, self.dataset.x, kind=shape.kind, hidden_density=shares,

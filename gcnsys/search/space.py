@@ -6,7 +6,9 @@ from typing import Any, Protocol, TypeVar
 
 from gcnsys.accel import Accelerator
 from gcnsys.accel.mechanisms.template import DATAFLOWS, Dataflow
-from gcnsys.accel.work import Kind, Order, WeightGroups
+from gcnsys.accel.step import WeightGroups
+from gcnsys.accel.structure import Kind
+from gcnsys.accel.work import Order
 from gcnsys.search.budget import MACS_PER_DSP, Budget
 
 KINDS: tuple[Kind, ...] = ("gcn", "sage", "gin")

@@ -46,7 +46,7 @@ def run_ranks(num_ranks: int, body: Callable[[Comm], T], *, timeout: float = 60.
                 return made
 
             number = itertools.count()
-            comm = Comm(group("ranks"), another=lambda: group(f"more-{next(number)}"), timeout=timeout)
+            comm = Comm(group("ranks"), another=lambda _: group(f"more-{next(number)}"), timeout=timeout)
             results[rank] = body(comm)
         except BaseException as error:
             failures.append((rank, error))

@@ -37,7 +37,7 @@ from gcnsys.train.view import FirstHopChoice, PruneChoice
 class RunConfig(BaseModel):
     """Everything that decides what a run computes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     data: str = Field(description="a partitioning's folder, or a dataset such as digits or npz:PATH")
     parts: int | None = Field(
@@ -216,6 +216,9 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
+        for name in (self.data, self.partition_method):
+            if name.encode(errors="ignore").decode() != name:
+                raise InputError(f"{name!r} is not UTF-8, as a run file must be: rename the file")
         models.get(self.model)
         self.choices()
         if self.precision == "bf16" and self.dtype != "float32":
@@ -320,7 +323,7 @@ class RunConfig(BaseModel):
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             if value is not None:
-                text = json.dumps(list(value) if isinstance(value, tuple) else value)
+                text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
                 lines.append(f"{key} = {text}  # {field.description}")
         return "\n".join(lines) + "\n"
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 FREE = {
     "data", "parts", "epochs", "eval_every", "patience", "device", "threads", "timeout", "startup_timeout",
     "checkpoint_every", "checkpoint_minutes", "keep_checkpoints", "partition_method", "objective", "balance",
-    "order", "partition_seed", "recompute",
+    "order", "partition_seed", "recompute", "prefetch", "profile",
 }  # fmt: skip
 """Settings that may change when a run goes on: they decide neither the model nor what a step does to it."""
 
@@ -53,11 +53,13 @@ def check_settings(checkpoint: Checkpoint, config: RunConfig) -> None:
         InputError: naming the first that differs.
     """
     here, there = config.model_dump(mode="json"), checkpoint.manifest.settings
-    for name in here:
-        if name not in FREE and here[name] != there.get(name):
+    for name, field in RunConfig.model_fields.items():
+        # What an earlier version did not know of was as it is by default.
+        then = there.get(name, field.default)
+        if name not in FREE and here[name] != then:
             raise InputError(
-                f"{name} = {here[name]}, but {checkpoint.folder} was made with {there.get(name)}, which "
-                f"cannot change on the way; leave it as it was, or start another run"
+                f"{name} = {here[name]}, but {checkpoint.folder} was made with {then}, which cannot change "
+                f"on the way; leave it as it was, or start another run"
             )
     if config.lr_schedule != "constant" and config.epochs != there.get("epochs"):
         raise InputError(

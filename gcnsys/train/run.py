@@ -26,8 +26,9 @@ from gcnsys.train.resume import take_up
 from gcnsys.train.stopping import Request
 from gcnsys.train.summary import Trained, summarized
 from gcnsys.train.task import Task
+from gcnsys.train.timings import Timings
 from gcnsys.train.tracing import Tracing, trace_file
-from gcnsys.train.trainer import Epoch, Trainer
+from gcnsys.train.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -130,12 +131,12 @@ def _loop(
     trainer: Trainer, config: RunConfig, keeper: Keeper, folder: RunFolder | None,
     watch: Watch | None, first: int, tracing: Tracing | None,
 ) -> Trained:  # fmt: skip
-    epochs: list[Epoch] = []
+    timings = Timings()
     best, last, transfer = keeper.best, None, 0.0
     for epoch in trainer.epochs(config.epochs, first=first):
         if epoch.number == first and config.schedule != "sync":
             transfer = trainer.transfer_seconds()
-        epochs.append(epoch)
+        timings.add(epoch)
         record: dict[str, Any] = {"epoch": epoch.number, **asdict(epoch)}
         del record["number"], record["halo_bytes_to"]
         record.update(record.pop("sampled"))
@@ -164,7 +165,7 @@ def _loop(
         with keeper.noting():
             tracing.finish()
     assert last is not None
-    return Trained(epochs, best, last, transfer)
+    return Trained(timings, best, last, transfer)
 
 
 def prepare_process(config: RunConfig) -> None:

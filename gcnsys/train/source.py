@@ -6,7 +6,9 @@ import logging
 import os
 from pathlib import Path
 
+from gcnsys.datasets import loaders
 from gcnsys.datasets.spec import canonical, load, short_name
+from gcnsys.datasets.stamp import stamp
 from gcnsys.errors import InputError
 from gcnsys.manifest import NAME
 from gcnsys.partition import Partitioning, build
@@ -14,6 +16,8 @@ from gcnsys.runtime import Comm
 from gcnsys.train.config import RunConfig
 
 log = logging.getLogger(__name__)
+
+_UNSURE = "; its dataset does not say when it changes: remove the folder if it did"
 
 
 def partitions_home() -> Path:
@@ -25,15 +29,11 @@ def default_partitioning(config: RunConfig) -> Path:
     """The folder of the partitioning that this configuration asks for.
 
     Its name ends in a digest of everything that decides its content, the size and date of the
-    input files included, so that a partitioning is never taken for one of other data.
+    input files included, so that a partitioning is never taken for one of other data, as far as the
+    dataset's loader can tell (:mod:`gcnsys.datasets.stamp`).
     """
     spec, cutting = canonical(config.data), config.cutting()
-    kind, _, argument = spec.partition(":")
-    stamps = []
-    if kind in ("npz", "npy") and Path(argument).expanduser().exists():
-        root = Path(argument).expanduser()
-        for path in sorted(root.glob("*.npy")) if root.is_dir() else [root]:
-            stamps.append([str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns])
+    stamps = list(stamp(spec) or ())
     if cutting.method.startswith("file:"):
         own = Path(cutting.method[5:]).expanduser()
         stamps.append([str(own), own.stat().st_mtime_ns if own.exists() else 0])
@@ -112,10 +112,12 @@ def find_partitioning(config: RunConfig) -> Partitioning:
                 f"{path} was cut for transductive training; build one with: partition build --inductive"
             )
         return found
-    if path.is_dir() and ":" not in config.data and canonical(config.data) == config.data:
+    named = ":" in config.data or config.data in loaders.names() or canonical(config.data) != config.data
+    if path.is_dir() and not named:
         raise InputError(f"{path} is a folder but not a partitioning ({NAME} is missing)")
     folder = default_partitioning(config)
     if is_partitioning(folder):
-        log.info("using the partitioning in %s", folder)
+        unsure = stamp(canonical(config.data)) is None
+        log.info("using the partitioning in %s%s", folder, _UNSURE if unsure else "")
         return Partitioning.open(folder)
     return build_partitioning(config, folder, overwrite=folder.exists())

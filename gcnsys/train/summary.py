@@ -3,7 +3,6 @@
 import json
 import platform
 import resource
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +19,8 @@ from gcnsys.train.config import RunConfig
 from gcnsys.train.making import num_outputs
 from gcnsys.train.method import EXCHANGE
 from gcnsys.train.minibatch import MinibatchTrainer
-from gcnsys.train.trainer import Epoch, Evaluation, Trainer
+from gcnsys.train.timings import Timings
+from gcnsys.train.trainer import Evaluation, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,12 @@ class Trained:
     """What a loop leaves behind.
 
     Attributes:
+        timings: of its epochs.
         transfer_seconds: what an epoch's exchanges take with nothing beside them; 0 where they always
             are waited for at once.
     """
 
-    epochs: list[Epoch]
+    timings: Timings
     best: Best
     last: Evaluation
     transfer_seconds: float
@@ -40,7 +41,7 @@ class Trained:
     @property
     def done(self) -> int:
         """Epochs since the run began, those before it went on included."""
-        return self.epochs[-1].number + 1
+        return self.timings.last.number + 1
 
 
 def summarized(
@@ -58,29 +59,28 @@ def summarized(
         checkpoint_seconds: that it waited for checkpoints.
     """
     comm, rows = trainer.comm, rows_per_layer(trainer)
-    epochs, best, last = trained.epochs, trained.best, trained.last
+    timings, best, last = trained.timings, trained.best, trained.last
+    epoch = timings.last
     manifest, chosen = partitioning.manifest, best.evaluation
     assert chosen is not None
-    # The first epoch allocates and warms caches: it is left out where there are others.
-    timed = epochs[1:] or epochs
-    comm_seconds = statistics.median(epoch.comm_seconds for epoch in timed)
+    comm_seconds = timings.median("comm_seconds")
     own = {
         "seconds_total": seconds,
         "checkpoint_seconds": checkpoint_seconds,
-        "epoch_seconds_median": statistics.median(epoch.seconds for epoch in timed),
-        "compute_seconds_median": statistics.median(epoch.compute_seconds for epoch in timed),
+        "epoch_seconds_median": timings.median("seconds"),
+        "compute_seconds_median": timings.median("compute_seconds"),
         "comm_seconds_median": comm_seconds,
-        "reduce_seconds_median": statistics.median(epoch.reduce_seconds for epoch in timed),
+        "reduce_seconds_median": timings.median("reduce_seconds"),
         "transfer_seconds": trained.transfer_seconds or comm_seconds,
         "hidden_comm_seconds_median": max(0.0, trained.transfer_seconds - comm_seconds),
-        "halo_bytes_sent_per_epoch": epochs[-1].halo_bytes,
-        "halo_bytes_sent_to_per_epoch": epochs[-1].halo_bytes_to,
-        "reduce_bytes_sent_per_epoch": epochs[-1].reduce_bytes,
-        "bytes_sent_per_epoch": epochs[-1].halo_bytes + epochs[-1].reduce_bytes,
+        "halo_bytes_sent_per_epoch": epoch.halo_bytes,
+        "halo_bytes_sent_to_per_epoch": epoch.halo_bytes_to,
+        "reduce_bytes_sent_per_epoch": epoch.reduce_bytes,
+        "bytes_sent_per_epoch": epoch.halo_bytes + epoch.reduce_bytes,
         "bytes_sent_total": comm.traffic.sent_bytes.total(),
-        "exchange_buffer_bytes": epochs[-1].buffer_bytes,
+        "exchange_buffer_bytes": epoch.buffer_bytes,
         "peak_rss_bytes": peak_rss_bytes(),
-        "sampled": epochs[-1].sampled,
+        "sampled": epoch.sampled,
     }
     ranks = [json.loads(text) for text in comm.texts(json.dumps(own))]
     lists = {key: [rank[key] for rank in ranks] for key in own if key != "sampled"}
@@ -103,13 +103,13 @@ def summarized(
             "training": sum(p.train for p in manifest.parts) if manifest.inductive else manifest.num_nodes,
             "evaluation": manifest.num_nodes,
         },
-        "epochs": trained.done, "resumed_after": epochs[0].number,
+        "epochs": trained.done, "resumed_after": timings.first.number,
         "train_acc": last.scores["train"].accuracy, "val_acc": last.scores["val"].accuracy,
         "test_acc": last.scores["test"].accuracy, "best_epoch": best.epoch,
         "best_val_acc": chosen.scores["val"].accuracy,
         "test_acc_at_best_val": chosen.scores["test"].accuracy,
         **{f"test_{other}_at_best_val": value for other, value in chosen.scores["test"].others.items()},
-        "final_loss": epochs[-1].loss, **slowest, **lists, "seconds_by_rank": by_rank, "seed": config.seed,
+        "final_loss": epoch.loss, **slowest, **lists, "seconds_by_rank": by_rank, "seed": config.seed,
         "kernels": kernels.name(), "partitioning": manifest.fingerprint, "versions": versions(),
     }  # fmt: skip
 

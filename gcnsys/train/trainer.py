@@ -97,6 +97,7 @@ class Trainer:
         self.ballot: Callable[[], Votes] = Votes
         self.votes = Votes()
         self.sampled: dict[str, float] = {}
+        self._learns: list[bool] | None = None
         self._share_weights()
         self.num_train = int(comm.add(torch.tensor([task.size(training)]), "control"))
 
@@ -126,20 +127,21 @@ class Trainer:
             began = time.perf_counter()
             for exchange in self.training.exchanges:
                 exchange.rehearse()
+            self.comm.synchronize()
             found.append(time.perf_counter() - began)
         return min(found)
 
     def _epochs(self, count: int, first: int) -> Iterator[Epoch]:
         for number in range(first, count):
             self.comm.doing(f"epoch {number}")
-            before = self.comm.traffic.copy()
+            before = self.comm.spent()
             rate = float(self.optimizer.param_groups[0]["lr"])
             began = time.perf_counter()
             self.sampled = {}
             with labelled(f"epoch {number}"):
                 loss = self._step(number)
             seconds = time.perf_counter() - began
-            spent = self.comm.traffic.since(before)
+            spent = self.comm.spent().since(before)
             comm, reduce = spent.seconds["halo"], spent.seconds["reduce"]
             yield Epoch(
                 number, loss, rate, seconds, seconds - comm - reduce, comm, reduce,
@@ -177,7 +179,7 @@ class Trainer:
         Raises:
             GcnsysError: the loss or a gradient is not finite.
         """
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = self._gradients()
         votes = self.ballot().joined(loss)
         flat = self.comm.add(
             torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1), votes])
@@ -191,6 +193,19 @@ class Trainer:
             raise known_to_all(f"{what}; lower the learning rate or scale the features")
         self.votes = Votes.counted(votes)
         return float(total)
+
+    def _gradients(self) -> list[Tensor]:
+        """Of all weights that learn on any rank: on one whose rows do not reach a weight it is zero."""
+        weights = list(self.model.parameters())
+        if self._learns is None:
+            own = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)
+            self._learns = (self.comm.greatest(own) > 0).tolist()
+        found = []
+        for weight, learns in zip(weights, self._learns, strict=True):
+            if learns or weight.grad is not None:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                found.append(weight.grad)
+        return found
 
     @torch.no_grad()
     def logits(self) -> Tensor:

@@ -10,7 +10,9 @@ from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.balance import Balancing, column_cycles
 from gcnsys.accel.mechanisms.base import Mechanism, joined, streamed
-from gcnsys.accel.work import Counts, Order, Step, Work
+from gcnsys.accel.step import Step
+from gcnsys.accel.structure import Counts
+from gcnsys.accel.work import Order, Work
 
 
 class AWBGCN(Mechanism):

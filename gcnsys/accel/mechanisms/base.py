@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.settings import Settings
-from gcnsys.accel.work import Order, Step, Work
+from gcnsys.accel.step import Step
+from gcnsys.accel.work import Order, Work
 
 
 class Mechanism(Settings, ABC):

@@ -9,7 +9,9 @@ from pydantic import Field
 from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.base import Mechanism, joined
-from gcnsys.accel.work import Order, Step, Structure, Work
+from gcnsys.accel.step import Step
+from gcnsys.accel.structure import Structure
+from gcnsys.accel.work import Order, Work
 from gcnsys.graph import CSR
 
 
@@ -49,12 +51,14 @@ class GCNear(Mechanism):
         )
         combination = products / chip.macs
         reads = rows / (self.local_gb_per_s * 1e9)
-        sums = step.aggregation / (self.near_gflops * self.modules * 1e9)
+        # A product and an addition each.
+        sums = 2 * step.aggregation / (self.near_gflops * self.modules * 1e9)
         added = max(reads, sums) if self.near_memory else step.aggregation / chip.macs_per_second
         aggregation = added * chip.clock_mhz * 1e6
         sent = channel_rows(work.structure, self.modules) if self.near_memory else step.entries
         # What was combined first goes back to memory to be summed; else the array takes sums as they come.
-        between = nodes * step.width * value if step.width == step.outputs else 0.0
+        combined = step.width == step.outputs and (self.exchange or step.back)
+        between = nodes * step.width * value if combined else 0.0
         traffic = {
             "sums": sent * step.width * value,
             "rows read": nodes * step.inputs * value,

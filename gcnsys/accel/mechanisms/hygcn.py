@@ -10,7 +10,8 @@ from pydantic import Field
 from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.base import Mechanism, joined
-from gcnsys.accel.work import Order, Step, Work
+from gcnsys.accel.step import Step
+from gcnsys.accel.work import Order, Work
 from gcnsys.graph import CSR
 
 Ints = npt.NDArray[np.int64]

@@ -7,7 +7,8 @@ from pydantic import Field
 from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.base import Mechanism, joined, streamed
-from gcnsys.accel.work import Order, Step, Work
+from gcnsys.accel.step import Step
+from gcnsys.accel.work import Order, Work
 
 
 class IGCN(Mechanism):

@@ -7,7 +7,8 @@ from pydantic import Field
 from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.base import Mechanism
-from gcnsys.accel.work import Order, Step, Work
+from gcnsys.accel.step import Step
+from gcnsys.accel.work import Order, Work
 
 _REUSED_BYTES = 1 << 25
 """Tensors up to here come from memory that the process has already touched (glibc's largest threshold)."""

@@ -10,7 +10,8 @@ from pydantic import Field
 from gcnsys.accel.chip import Chip
 from gcnsys.accel.estimate import StepCost
 from gcnsys.accel.mechanisms.base import Mechanism, is_resident, joined
-from gcnsys.accel.work import Order, Product, Step, WeightGroups, Work
+from gcnsys.accel.step import Product, Step, WeightGroups
+from gcnsys.accel.work import Order, Work
 
 Dataflow = Literal["columns", "blocks", "islands"]
 DATAFLOWS: tuple[Dataflow, ...] = get_args(Dataflow)

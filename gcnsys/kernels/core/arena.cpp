@@ -1,6 +1,7 @@
 #include "arena.hpp"
 
-#if defined(__linux__) && defined(__LP64__)
+// Where tables of a loaded library hold addresses, as glibc leaves them on these processors.
+#if defined(__linux__) && defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
 
 #include <algorithm>
 #include <cerrno>
@@ -149,10 +150,8 @@ void freed(void* memory) {
 
 #if defined(__x86_64__)
 constexpr bool a_function(std::uint64_t type) { return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT; }
-#elif defined(__aarch64__)
-constexpr bool a_function(std::uint64_t type) { return type == R_AARCH64_JUMP_SLOT || type == R_AARCH64_GLOB_DAT; }
 #else
-constexpr bool a_function(std::uint64_t) { return false; }
+constexpr bool a_function(std::uint64_t type) { return type == R_AARCH64_JUMP_SLOT || type == R_AARCH64_GLOB_DAT; }
 #endif
 
 // The places where a loaded library looks up the functions that it calls in others.
@@ -173,6 +172,8 @@ int find(dl_phdr_info* info, std::size_t, void* data) {
         if (segment.p_type == PT_DYNAMIC) entry = reinterpret_cast<const ElfW(Dyn)*>(start);
         if (segment.p_type == PT_GNU_RELRO) imports.sealed = start, imports.sealed_end = start + segment.p_memsz;
     }
+    // The linker protects whole pages, and leaves out the last one where it ends amid it.
+    imports.sealed_end -= imports.sealed_end % std::uintptr_t(sysconf(_SC_PAGESIZE));
     if (!entry) return 1;
     const ElfW(Sym)* symbols = nullptr;
     const char* names = nullptr;

@@ -5,8 +5,9 @@
 
 namespace gcnsys {
 
-// Have a loaded library take memory of at least `least` bytes from an arena of its own from now on, and give it
-// back there: calls that it makes to posix_memalign and free go through here. False where that cannot be arranged.
+// Have a loaded library take memory of at least `least` bytes from the arena from now on, and give it back there:
+// calls that it makes to posix_memalign and free go through here. The first library stays the only one. False
+// where that cannot be arranged.
 bool arena_under(const char* library, std::size_t least);
 
 // Bytes of the arena: those in use, and those that it has taken from the system.

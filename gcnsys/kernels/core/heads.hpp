@@ -72,7 +72,7 @@ void fill_slab(Stored* slab, const Stored* x, std::int64_t stride, std::int64_t 
     }
 }
 
-// Forced inline: see `fetch` of product.cpp.
+// Forced inline: see `fetch` of passes.hpp.
 template <int Tile, bool Written = false, class Stored>
 __attribute__((always_inline)) inline void prefetch(const Stored* row) {
     for (std::size_t byte = 0; byte < Tile * sizeof(Stored); byte += 64)

@@ -56,6 +56,10 @@ Workspace::~Workspace() {
         ::operator delete(memory_, small);
         return;
     }
+    if (bytes_ > kept) {  // the others stay
+        ::operator delete(memory_, std::align_val_t(page));
+        return;
+    }
     std::lock_guard<std::mutex> hold(guard);
     auto& buffers = unused();
     std::size_t held = bytes_;
@@ -65,8 +69,7 @@ Workspace::~Workspace() {
         ::operator delete(buffers.front().first, std::align_val_t(page));
         buffers.erase(buffers.begin());
     }
-    if (held > kept) ::operator delete(memory_, std::align_val_t(page));
-    else buffers.emplace_back(memory_, bytes_);
+    buffers.emplace_back(memory_, bytes_);
 }
 
 namespace {
