@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shutil
 import tempfile
 import time
@@ -154,7 +153,7 @@ def remove_leftovers(path: Path) -> None:
 
 def _prefix(path: Path) -> str:
     """How what this machine writes beside a folder begins."""
-    return f".{path.name}.{re.sub('[^A-Za-z0-9-]', '-', platform.node())[:32]}."
+    return f".{path.name}.{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}."
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:

@@ -7,11 +7,17 @@ install_gcnsys() {
     stamp="$root/.venv/.installed-${extras:-plain}"
     wanted="$(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/CMakeLists.txt" \
         "$root"/gcnsys/kernels/core/* | cksum)"
-    # One that is half made, or of a Python that is too old, is made anew.
-    if ! "$root/.venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    # One at a time: the script may run on several machines that share this folder.
+    command -v flock > /dev/null && exec 9> "$root/.venv.lock" && flock 9
+    if [ ! -x "$root/.venv/bin/python" ] || [ -e "$root/.venv/.begun" ]; then
         echo "making $root/.venv" >&2
-        "$python" -m venv --clear "$root/.venv"
+        mkdir -p "$root/.venv" && touch "$root/.venv/.begun"
+        "$python" -m venv "$root/.venv" && rm "$root/.venv/.begun"
     fi
+    "$root/.venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "$root/.venv has no Python of 3.11 or later; remove it, and name one: PYTHON=python3.11 bash $0" >&2
+        return 2
+    }
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "installing gcnsys${extras:+[$extras]} and what it needs" >&2
         # constraints.txt pins torch; elsewhere an unpinned one may bring gigabytes of CUDA packages.
@@ -19,5 +25,6 @@ install_gcnsys() {
             --constraint "$root/constraints.txt" --editable "$root${extras:+[$extras]}" >&2
         echo "$wanted" > "$stamp"
     fi
+    command -v flock > /dev/null && exec 9>&-
     export PATH="$root/.venv/bin:$PATH"
 }

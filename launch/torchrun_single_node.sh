@@ -4,7 +4,8 @@
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: $0 PARTITIONING [options of gcnsys train]" >&2; exit 2; }
 source "$(dirname "$0")/install.sh" && install_gcnsys
-parts="$(gcnsys partition show "$1" --json | python -c 'import json, sys; print(json.load(sys.stdin)["num_parts"])')"
+about="$(gcnsys partition show "$1" --json)"
+parts="$(python -c 'import json, sys; print(json.load(sys.stdin)["num_parts"])' <<< "$about")"
 cores="$(nproc)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > parts ? cores / parts : 1))}"
 signals=SIGTERM,SIGINT,SIGQUIT,SIGUSR1

@@ -29,6 +29,7 @@ from gcnsys.search.choice import choose, near_front
 from gcnsys.search.export import as_toml, export
 from gcnsys.search.layouts import farthest_dropped, polarized_blocks
 from gcnsys.search.problem import Judged, Problem
+from gcnsys.search.refine import changes, refined
 from gcnsys.search.space import EFFICIENCY, chosen
 from gcnsys.search.study import SLOWEST, front, hypervolume
 from gcnsys.search.supernet import SuperNet, rounded, thinned
@@ -488,3 +489,19 @@ def test_an_exported_graph_is_the_one_that_was_searched(tmp_path):
     again = dataset(f"npz:{tmp_path / 'design/graph.npz'}").graph
     assert torch.equal(again.edge_index(), problem.graphs[0.1].edge_index())
     torch.testing.assert_close(again.weight, problem.graphs[0.1].weight)
+
+
+def test_no_single_change_of_a_refined_accelerator_is_faster():
+    problem = Problem(dataset("digits"), Budget(), seed=0)
+    search = CoSearch(problem.judge, method="random", seed=0)
+    search.run(12)
+    tried = search.found()
+    better = refined(tried, problem.judge)
+    assert {each.design.shape for each in better} == {each.design.shape for each in tried}
+    assert len(better) == len({each.design.shape for each in tried})
+    for each in better:
+        of_model = [one.judged.seconds for one in tried if one.design.shape == each.design.shape]
+        assert each.judged.seconds <= min(of_model)
+        for other in changes(each.design.hardware):
+            assert problem.judge(Design(each.design.shape, other)).seconds >= each.judged.seconds
+    assert any(each.judged.seconds < min(one.judged.seconds for one in tried) for each in better)

@@ -15,9 +15,10 @@ from gcnsys.errors import InputError
 from gcnsys.files import load_arrays, write, write_json
 from gcnsys.registry import require
 from gcnsys.search.budget import Budget
-from gcnsys.search.choice import Choice, choose
+from gcnsys.search.choice import SLACK, Choice, choose
 from gcnsys.search.export import export
 from gcnsys.search.problem import BASELINE, Problem
+from gcnsys.search.refine import refined
 from gcnsys.search.space import CHOICES, GROUP
 from gcnsys.search.study import CoSearch, Found, Method, front, hypervolume
 
@@ -74,10 +75,13 @@ def _cosearch(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         before = search.done
         search.run(options.trials, lambda done: log.info("%d of %d designs tried", done, options.trials))
         found = search.found()
-        choice = choose(found, problem, seeds=options.retrain, steps=-(-options.steps // 2))
+        least = problem.accuracy(BASELINE)[0] - SLACK
+        good = [each for each in found if each.judged.accuracy >= least]
+        improved = refined([*good, *front(found)], problem.judge)
+        choice = choose(improved, problem, seeds=options.retrain, steps=-(-options.steps // 2))
     (folder / "design").mkdir(exist_ok=True)
     export(choice.found.design, problem, folder / "design")
-    told = _told(choice, found, problem) | {
+    told = _told(choice, found, improved, problem) | {
         "trials": len(found), "trials_before": before, "seconds": time.perf_counter() - began,
         "seeds": options.retrain, "folder": str(folder),
     }  # fmt: skip
@@ -132,7 +136,7 @@ def _train(problem: Problem, folder: Path, steps: int) -> None:
     write(path, save(dict(problem.supernet.state_dict())))
 
 
-def _told(choice: Choice, found: list[Found], problem: Problem) -> dict[str, Any]:
+def _told(choice: Choice, found: list[Found], improved: list[Found], problem: Problem) -> dict[str, Any]:
     best, shape = choice.found, choice.found.design.shape
     beside = problem.beside_gcod(best.design)
     return {
@@ -147,7 +151,7 @@ def _told(choice: Choice, found: list[Found], problem: Problem) -> dict[str, Any
         "retrained": choice.plain(), "hypervolume": hypervolume(found),
         "front": [
             each.design.plain() | {"val_acc": each.judged.accuracy, "seconds": each.judged.seconds}
-            for each in front(found)
+            for each in front([*found, *improved])
         ],
     }  # fmt: skip
 

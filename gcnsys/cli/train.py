@@ -160,7 +160,7 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     ready = config.model_copy(update={"data": str(partitioning.folder), "parts": None})
     with tempfile.TemporaryDirectory(prefix="gcnsys-") as temporary:
         run_file = Path(temporary) / "run.toml"
-        run_file.write_text(ready.toml())
+        run_file.write_text(ready.toml(), encoding="utf-8")
         arguments = ["train", str(run_file), "--out", str(folder)]
         arguments += ["--resume", str(options.resume)] if options.resume is not None else []
         arguments += ["--json"] if options.json else []

@@ -94,6 +94,8 @@ def read_npy(argument: str) -> Mapping[str, Any]:
 def _array(path: Path) -> np.ndarray[Any, Any]:
     # ``np.load`` would take whatever it finds: an archive, or a pickle to complain about.
     if path.stat().st_size > 4096:
+        with path.open("rb") as file:
+            _header(file)
         return np.lib.format.open_memmap(path, mode="c")
     with path.open("rb") as file:
         _check_size(file, path.stat().st_size)
@@ -114,13 +116,22 @@ def _read(file: IO[bytes], path: Path, size: int) -> np.ndarray[Any, Any]:
 
 def _check_size(file: IO[bytes], size: int) -> None:
     """Refuse an array whose header asks for other memory than its bytes fill; none is allocated for it."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    shape, dtype = _header(file)
     needed = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and needed != size - file.tell():
         raise ValueError(f"its header asks for {needed} bytes where {size - file.tell()} follow")
     file.seek(0)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and the type of an array, from a file's beginning."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = read(file)
+    except MemoryError as error:  # Python's parser, of what is nested too deep
+        raise ValueError("its header makes no sense") from error
+    return shape, dtype
 
 
 def save(dataset: Dataset, path: Path, *, overwrite: bool = False) -> None:

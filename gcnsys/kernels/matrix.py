@@ -87,10 +87,11 @@ class Matrix:
                 x = _mapped(x, column_map)
             if rows is not None and x.device.type != "cpu":
                 # All rows there take less than picking entries on the host and sending them over.
-                found = self._by_torch(x, None, weight, None, column_scale)[rows.to(x.device)]
+                terms = x.to(summed(x.dtype))
+                found = self._by_torch(terms, None, weight, None, column_scale)[rows.to(x.device)]
                 if row_scale is not None:
-                    found *= row_scale.to(x)[:, None]
-                return found if out is None else out.add_(found)
+                    found *= row_scale.to(terms)[:, None]
+                return found.to(x.dtype) if out is None else out.copy_(out + found)
             if rows is not None:
                 picked = Matrix(self.csr.take_rows(rows.to(self.csr.indptr.device)))
                 return picked.times(x, out, row_scale=row_scale, column_scale=column_scale)

@@ -7,12 +7,12 @@ their sources, so that the sum over its inner neighbours is taken in the same or
 measured (``experiments/order``; times faster than ``natural``, one thread):
 
 - Up to about 4,096 nodes, rows of 64 features fit the cache of 1 MiB and no order gains anything.
-- Above, ``cluster`` is the fastest or next to it: 1.05 to 1.3 times at 64 features. Where x outgrows
-  the last cache and the kernel copies it in slabs, orders differ less; where it gathers x in place,
-  ``cluster`` is 1.2 to 1.8 times faster.
+- Above, up to the size of the last cache, ``cluster`` is the fastest: 1.05 to 1.3 times at 64 features.
+  Where x outgrows that and the kernel copies it in slabs, it is 0.85 to 1.3; where x is gathered in
+  place, 1.2 to 1.6.
 - ``fine`` gains about as much, but takes METIS's memory and about the time of the assignment once
-  more; ``cluster`` is linear and takes half of that or less.
-- ``rcm`` is the cheapest and gains a third to all of it: so ``cluster`` follows it within a cluster
+  more; ``cluster`` is linear and takes half of that or less on graphs of a million edges.
+- ``rcm`` is the cheapest and gains about half of it: so ``cluster`` follows it within a cluster
   and from one to the next. ``degree`` gains less.
 """
 

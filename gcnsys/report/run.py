@@ -54,7 +54,7 @@ class Run:
         if not epochs:
             raise InputError(f"{folder}: no epoch was recorded yet; wait for the first one")
         try:
-            config = tomllib.loads((folder / CONFIG).read_text())
+            config = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
             path = folder / SUMMARY
             summary = json.loads(path.read_text()) if path.exists() else {}
         except OSError as error:

@@ -33,6 +33,9 @@ Kind = Literal["halo", "reduce", "control"]
 _GLANCE = 1e-4
 """Seconds between looks at what a GPU is at."""
 
+_SLACK = 60.0
+"""Seconds that NCCL waits longer before it ends the process: whoever waits here says first who is gone."""
+
 
 @dataclass(slots=True)
 class Traffic:
@@ -161,7 +164,7 @@ class Comm:
             self._helper.timeout = seconds
         if self.wire.type == "cuda":  # NCCL takes no timeout with a call
             for group in {self.group, self._halo_group}:
-                _set_pg_timeout(timedelta(seconds=seconds), group)
+                _set_pg_timeout(timedelta(seconds=seconds + _SLACK), group)
 
     def close(self) -> None:
         """Let go of the group.
@@ -249,6 +252,8 @@ class Comm:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"timed out after {self.timeout:g} s")
                 time.sleep(_GLANCE)
+            work.wait(timedelta(seconds=self.timeout))  # raises where it is over because it failed
+            return
         work.wait()
 
     def _lost(self, kind: Kind, error: RuntimeError) -> PeerError:

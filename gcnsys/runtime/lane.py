@@ -46,7 +46,7 @@ class Passage:
 
     Attributes:
         sent_bytes: payload.
-        waited_seconds: for rows, in calls and in waiting.
+        waited_seconds: for rows, in calls and in waiting; of this thread: on a GPU nothing waits here.
         beside_seconds: of the work that can run while rows are under way.
     """
 

@@ -22,10 +22,11 @@ KEPT = (2, 4)
 SUBS = (1, 2, 3, 4)
 TILES = (1, 2, 4, 8, 16, 32)
 CLOCKS = (0.6, 0.8, 1.0)
+ORDERS: tuple[Order, ...] = ("xw", "narrower")
 
 CHOICES: dict[str, Sequence[Any]] = {
     "kind": KINDS, "layers": DEPTHS, "hidden": WIDTHS, "bits": BITS, "pruned": PRUNED, "kept": KEPT,
-    "subs": SUBS, "dataflow": DATAFLOWS, "order": ("xw", "narrower"), "tile": TILES, "clock": CLOCKS,
+    "subs": SUBS, "dataflow": DATAFLOWS, "order": ORDERS, "tile": TILES, "clock": CLOCKS,
     "skips": (False, True),
 }  # fmt: skip
 """What is picked from, by name; shares of elements and buffers are picked from a range."""

@@ -97,8 +97,9 @@ class Batches:
             sizes.fill_(self.num_train * self.comm.size)
         if not self.ahead:
             for place, (each, size) in enumerate(zip(seeds, sizes.tolist(), strict=True)):
-                began, waited = time.perf_counter(), self.main.traffic.seconds["halo"]
+                waited, began = self.main.spent().seconds["halo"], time.perf_counter()
                 made = self._made(each, number * _STEPS + place, size)
+                self.main.spent()
                 self.main.traffic.seconds["halo"] = waited + time.perf_counter() - began
                 yield made
             return

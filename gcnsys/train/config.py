@@ -309,7 +309,7 @@ class RunConfig(BaseModel):
             InputError: it cannot be read or is not TOML.
         """
         try:
-            return tomllib.loads(path.read_text())
+            return tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(
                 f"{path}: {error.strerror}; give a run file, a dataset or a partitioning"
@@ -324,6 +324,7 @@ class RunConfig(BaseModel):
             value = getattr(self, key)
             if value is not None:
                 text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+                text = text.replace("\x7f", "\\u007f")  # the one that JSON allows and TOML does not
                 lines.append(f"{key} = {text}  # {field.description}")
         return "\n".join(lines) + "\n"
 

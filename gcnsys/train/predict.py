@@ -5,6 +5,7 @@ number of parts. Rank 0 alone writes it, a slice after the other: on a network's
 to one page of a file may undo what the other wrote.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from itertools import pairwise
@@ -100,7 +101,8 @@ def _slices(ids: Tensor, rows: Tensor, num_nodes: int, comm: Comm) -> Iterator[t
     order = ids.argsort()
     # Truth values cross as bytes.
     ids, rows = ids[order], (rows.view(torch.uint8) if rows.dtype == torch.bool else rows)[order]
-    length = max(1, _SLICE // max(1, rows[:1].nbytes))
+    row_bytes = rows.element_size() * math.prod(rows.shape[1:])  # also of a rank without nodes
+    length = max(1, _SLICE // max(1, row_bytes))
     starts = torch.arange(0, num_nodes + length, length)
     places = torch.searchsorted(ids, starts)
     table = torch.zeros(comm.size, starts.numel() - 1, dtype=torch.int64)

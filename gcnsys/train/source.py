@@ -72,13 +72,22 @@ def shared_partitioning(config: RunConfig, comm: Comm) -> Partitioning:
     Raises:
         InputError: it has another number of parts than there are ranks, or cannot be found or made.
     """
-    found = None
+    found, made = None, ""
     with comm.agreed():
-        asked = config if is_partitioning(Path(config.data)) else _with_parts(config, comm.size)
-        if comm.rank == 0:
-            found = find_partitioning(asked)
+        if is_partitioning(Path(config.data)):
+            found = find_partitioning(config)
+        elif comm.rank == 0:
+            found = find_partitioning(_with_parts(config, comm.size))
+            made = str(found.folder.resolve())
+    made = comm.texts(made)[0]
     with comm.agreed():
-        found = found or find_partitioning(asked)
+        if found is None:
+            if not is_partitioning(Path(made)):
+                raise InputError(
+                    f"rank {comm.rank} does not see {made}, which rank 0 cut; name a folder on a disk that "
+                    f"all share in GCNSYS_PARTITIONS, or build the partitioning and copy it"
+                )
+            found = Partitioning.open(Path(made))
         if found.num_parts != comm.size:
             raise InputError(
                 f"{found.folder} has {found.num_parts} parts but {comm.size} ranks were started; start one "

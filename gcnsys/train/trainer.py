@@ -97,7 +97,7 @@ class Trainer:
         self.ballot: Callable[[], Votes] = Votes
         self.votes = Votes()
         self.sampled: dict[str, float] = {}
-        self._learns: list[bool] | None = None
+        self._learns: tuple[tuple[bool, ...], list[bool]] | None = None
         self._share_weights()
         self.num_train = int(comm.add(torch.tensor([task.size(training)]), "control"))
 
@@ -195,15 +195,22 @@ class Trainer:
         return float(total)
 
     def _gradients(self) -> list[Tensor]:
-        """Of all weights that learn on any rank: on one whose rows do not reach a weight it is zero."""
+        """Of all weights that learn: where the rows of a rank do not reach one that others reach, it is zero.
+
+        Which ones any rank reaches is found out in the first step, and again when others are to learn.
+        """
         weights = list(self.model.parameters())
-        if self._learns is None:
+        if self.comm.size == 1:
+            return [weight.grad for weight in weights if weight.grad is not None]
+        asked = tuple(weight.requires_grad for weight in weights)
+        if self._learns is None or self._learns[0] != asked:
             own = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)
-            self._learns = (self.comm.greatest(own) > 0).tolist()
+            self._learns = asked, (self.comm.greatest(own) > 0).tolist()
         found = []
-        for weight, learns in zip(weights, self._learns, strict=True):
-            if learns or weight.grad is not None:
-                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for weight, learns in zip(weights, self._learns[1], strict=True):
+            if learns and weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            if weight.grad is not None:
                 found.append(weight.grad)
         return found
 
