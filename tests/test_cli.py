@@ -553,3 +553,10 @@ def test_directed_graphs_are_converted_alike_to_a_file_and_to_a_folder(capsys):
     )
     assert {**one, "name": ""} == {**other, "name": ""}
     assert one["symmetric"]
+
+
+@pytest.mark.parametrize("words", [["--directed"], ["--partition-seed", "3"], ["--split", "0.5,0.2,0.3"]])
+def test_what_belongs_to_the_cut_is_refused_beside_one(capsys, words):
+    assert outcome(capsys, "partition", "build", "digits", "--parts", "2", "--out", "cut")[0] == 0
+    said = refused(capsys, "train", "cut", *words)
+    assert f"{words[0]} belongs to the cut, and cut is cut already" in said

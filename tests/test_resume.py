@@ -91,7 +91,7 @@ def run(folder, config, *, stop_after=None, resume=None, watch=None):
 
 def stopped(folder, config, after):
     """A run that was asked to stop, and has, after so many epochs."""
-    with pytest.raises(StoppedError, match=f"stopped after epoch {after - 1}, .*--resume") as caught:
+    with pytest.raises(StoppedError, match=f"stopped after epoch {after}, .*--resume") as caught:
         run(folder, config, stop_after=after)
     assert caught.value.exit_code == 128 + signal.SIGTERM
     return Checkpoints(folder)

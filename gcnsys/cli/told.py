@@ -22,7 +22,7 @@ def finished(summary: dict[str, Any], folder: Path, output: Output) -> dict[str,
     }
     output.say(
         f"test {said} {_score(summary['test_acc_at_best_val'])} at the best validation {said} "
-        f"{_score(summary['best_val_acc'])} (epoch {summary['best_epoch']}); last epoch: "
+        f"{_score(summary['best_val_acc'])} (epoch {summary['best_epoch'] + 1}); last epoch: "
         f"{_score(summary['test_acc'])}"
     )
     if summary.get("links"):

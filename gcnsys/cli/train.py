@@ -28,7 +28,7 @@ from gcnsys.train.checkpoint import Checkpoint, Checkpoints, run_folder
 from gcnsys.train.folder import CONFIG, SUMMARY, RunFolder, default_folder
 from gcnsys.train.resume import configured as resumed
 from gcnsys.train.run import prepare_process, run_part
-from gcnsys.train.source import find_partitioning, shared_partitioning
+from gcnsys.train.source import find_partitioning, is_partitioning, shared_partitioning
 from gcnsys.train.stopping import SIGNALS, StoppedError, requests
 
 GROUPS = {
@@ -64,6 +64,13 @@ EXAMPLES = """examples:
   gcnsys train run.toml --set epochs=50
   gcnsys train --resume runs/mine --epochs 400
   torchrun --nproc-per-node 4 -m gcnsys train partitions/mine --model sage --hidden 256"""
+
+
+OF_THE_CUT = (
+    "directed", "normalize", "split", "split_seed", "partition_method", "objective", "balance", "order",
+    "partition_seed",
+)  # fmt: skip
+"""Settings that a partitioning has from when it was built."""
 
 
 def add(subparsers: Any) -> None:
@@ -125,6 +132,12 @@ def configured(options: argparse.Namespace) -> RunConfig:
     if "data" not in values:
         where = f"{options.data}: the key 'data'" if options.data else "DATA"
         raise InputError(f"{where} is missing; name a dataset or a partitioning, or a run with --resume RUN")
+    late = [name for name in OF_THE_CUT if name in given]
+    if late and is_partitioning(Path(values["data"]).expanduser()):
+        raise InputError(
+            f"--{late[0].replace('_', '-')} belongs to the cut, and {values['data']} is cut already; drop "
+            f"it, or build another partitioning with it"
+        )
     return RunConfig.checked({**options.usual, **values})
 
 

@@ -205,11 +205,11 @@ class Keeper:
         if self._checkpoints is None:
             self.trainer.settle()
             raise StoppedError(
-                f"stopped after epoch {done - 1}, as signal {number} asked; nothing is kept", number
+                f"stopped after epoch {done}, as signal {number} asked; nothing is kept", number
             )
         self._save(done, stopped=number)
         raise StoppedError(
-            f"stopped after epoch {done - 1}, as signal {number} asked; go on with: gcnsys train --resume "
+            f"stopped after epoch {done}, as signal {number} asked; go on with: gcnsys train --resume "
             f"{self.folder}", number,
         )  # fmt: skip
 

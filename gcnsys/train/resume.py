@@ -133,7 +133,7 @@ def take_up(
             f"epochs; give a longer --patience to go on", InputError,
         )  # fmt: skip
     if comm.rank == 0:
-        log.info("going on after epoch %d, from %s", about.epoch - 1, checkpoint.folder)
+        log.info("going on after epoch %d, from %s", about.epoch, checkpoint.folder)
         if not same_parts and config.choices().pipelined:
             log.info(
                 "rows that were under way%s belong to other parts and are dropped: the next epoch is a first "
