@@ -64,6 +64,9 @@ class Registry(Generic[T]):
 
         return add
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._builtin or name in self._plugins()
+
     def names(self) -> list[str]:
         """Every known name, without importing any plug-in."""
         return sorted({*self._builtin, *self._plugins()})

@@ -441,3 +441,16 @@ assert steps.item() >= 3
 def test_an_amount_is_rounded_before_its_prefix_is_chosen():
     told = [units.amount(value, "B") for value in (999.6e6, 999.4e6, 0.9996, 1e3, 0.0)]
     assert told == ["1 GB", "999 MB", "1 B", "1 kB", "0 B"]
+
+
+def test_many_peers_are_joined_to_a_few_in_a_miniature(monkeypatch):
+    sides = tuple(0 if rank == 7 else 900 + rank for rank in range(40))
+    load = replace(
+        LOAD, halo=sum(sides), boundary=sum(sides), hops=(replace(LOAD.hops[0], sends=sides, receives=sides),)
+    )
+    job = Job(RunConfig(data="x", hidden=32, layers=2), 24, 4)
+    for method in (methods((0.3,))[0], methods((0.3,))[2], methods((0.3,))[3]):
+        few = held(job, load, method.choices).on(load)
+        with monkeypatch.context() as all_of_them:
+            all_of_them.setattr(miniature, "PEERS", 40)
+            assert held(job, load, method.choices).on(load) == pytest.approx(few, rel=0.05)

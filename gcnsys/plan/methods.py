@@ -6,7 +6,7 @@ on every graph of this repository's experiments/methods. 2 lost more on one of t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from gcnsys.errors import InputError
@@ -49,7 +49,7 @@ class Method:
     risk: Risk
     because: str
 
-    @property
+    @cached_property
     def choices(self) -> Choices:
         """What the runtime makes of it."""
         parts = resolved(self.settings)
@@ -61,7 +61,7 @@ class Method:
         """When rows are waited for."""
         return self.choices.schedule
 
-    @property
+    @cached_property
     def wire(self) -> Wire:
         """What decides its traffic.
 

@@ -39,6 +39,9 @@ from gcnsys.train.view import View, crossing
 ROWS = 500
 """Inner rows of a miniature, about."""
 
+PEERS = 16
+"""Ranks of a miniature: with many, a step goes through all of them for a few rows each."""
+
 _MASKS = 3
 """Of which each has an equal share of the rows."""
 
@@ -78,7 +81,7 @@ def held(job: Job, load: Load, choices: Choices) -> Held:
     widths = {size for weight in job.model.parameters() for size in weight.shape}
     widths |= {job.num_outputs, job.num_features, *range(8)}
     times = max(1.0, load.inner / ROWS)
-    small = _resized(load, 1 / times, widths)
+    small = _resized(_of_fewer(load), 1 / times, widths)
     part, best = _Part(job, small), Best()
     graph, x, needs = part.graph, part.x, part.needs
     growing = part.counts | part.drawn(choices)
@@ -89,6 +92,24 @@ def held(job: Job, load: Load, choices: Choices) -> Held:
             best.offer(epoch.number, trainer.evaluate(), trainer.model)
             fixed, grown = live.restarted()
     return Held(load, fixed, grown)
+
+
+def _of_fewer(load: Load) -> Load:
+    """The same load with fewer peers: what crosses is as much, in fewer pieces."""
+    many = len(load.hops[0].sends)
+    if many <= PEERS:
+        return load
+
+    def joined(counts: tuple[int, ...]) -> tuple[int, ...]:
+        places = [1 + place * (PEERS - 1) // many for place in range(many)]
+        found = [0] * PEERS  # the first is the rank itself
+        for place, count in zip(places, counts, strict=True):
+            found[place] += count
+        return tuple(found)
+
+    return replace(load, hops=tuple(
+        replace(hop, sends=joined(hop.sends), receives=joined(hop.receives)) for hop in load.hops
+    ))  # fmt: skip
 
 
 def _resized(load: Load, share: float, avoided: Collection[int]) -> Load:

@@ -55,7 +55,7 @@ class Choices:
 
     def __post_init__(self) -> None:
         if self.rows not in ("all", "none"):
-            if self.rows not in SAMPLERS.names():
+            if self.rows not in SAMPLERS:
                 raise unknown("rows", self.rows, ["all", "none", *SAMPLERS.names()])
             self.sampler()
         codec(self.codec)
