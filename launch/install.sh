@@ -18,7 +18,10 @@ install_gcnsys() {
         echo "$root/.venv has no Python of 3.11 or later; remove it, and name one: PYTHON=python3.11 bash $0" >&2
         return 2
     }
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    # What was installed with extras is enough where none is asked for.
+    local known=("$stamp")
+    [ -n "$extras" ] || known=("$root"/.venv/.installed-*)
+    if ! grep -qsxF "$wanted" "${known[@]}"; then
         echo "installing gcnsys${extras:+[$extras]} and what it needs" >&2
         # constraints.txt pins torch; elsewhere an unpinned one may bring gigabytes of CUDA packages.
         "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
