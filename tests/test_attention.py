@@ -1,5 +1,6 @@
 """Attention and numbers on edges, native and by torch, against dense oracles in float64."""
 
+import math
 import os
 import subprocess
 import sys
@@ -707,3 +708,19 @@ def test_what_does_not_fit_a_leaky_dot_is_refused(case):
     tensors = change(torch.ones(23, 6), torch.ones(17, 6), torch.ones(2, 3))
     with pytest.raises(InputError, match=sentence):
         leaky_dot(some_edges(23, 17, 50, 1), *tensors)
+
+
+def test_a_factor_of_zero_beside_which_all_others_vanish_leaves_them_a_softmax():
+    csr = CSR(torch.tensor([0, 3]), torch.tensor([0, 1, 2], dtype=torch.int32), 3)
+    edges = Edges(csr)
+    logits = torch.tensor([[500.0], [1.0], [0.0]])
+    factors = torch.tensor([0.0, 1.0, 0.5], requires_grad=True)
+    edges.factors = factors
+    shares = edge_softmax(edges, logits)
+    wanted = torch.tensor([0.0, math.e, 0.5]) / (math.e + 0.5)
+    torch.testing.assert_close(shares[:, 0].detach(), wanted)
+    (gradient,) = torch.autograd.grad((shares[:, 0] * torch.tensor([1.0, 2.0, 3.0])).sum(), factors)
+    assert bool(gradient.isfinite().all())
+    # That of the last one is the quotient rule's.
+    expected = (3 * (math.e + 0.5) - (2 * math.e + 1.5)) / (math.e + 0.5) ** 2
+    assert float(gradient[2]) == pytest.approx(expected, rel=1e-5)

@@ -138,7 +138,9 @@ def locate(graph: Graph, rounds: Rounds | None = None) -> Islands:
 def plain(graph: Graph) -> Graph:
     """The graph with every edge both ways, without weights, columns and self-loops."""
     adjacency = graph.without_self_loops().adjacency.pattern
-    adjacency = adjacency.keep(~adjacency.repeated)
+    repeated = adjacency.repeated
+    if bool(repeated.any()):
+        adjacency = adjacency.keep(~repeated)
     return Graph(adjacency, graph.is_symmetric).symmetrized()
 
 

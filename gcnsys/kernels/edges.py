@@ -190,6 +190,13 @@ def edge_dot(edges: Edges, y: Tensor, x: Tensor, heads: int) -> Tensor:
     return out
 
 
+_COUNTS = 1e-6
+"""The factor from which an edge counts when a softmax's greatest logit is looked for."""
+
+_LARGEST = 30.0
+"""By how much the logit of an edge that does not count may be above that."""
+
+
 def edge_softmax(edges: Edges, logits: Tensor) -> Tensor:
     """The softmax over the edges of each destination, head by head: ``[E, H] -> [E, H]``.
 
@@ -200,12 +207,19 @@ def edge_softmax(edges: Edges, logits: Tensor) -> Tensor:
     """
     dtype = logits.dtype if logits.dtype in STORED[:2] else torch.float32
     check("logits", logits, edges.csr.num_edges, dtype, edges)
-    out: Tensor = _EdgeSoftmax.apply(logits, edges)
     if edges.factors is None:
+        out: Tensor = _EdgeSoftmax.apply(logits, edges)
         return out
-    shares = out * edges.factors.to(out)[:, None]
-    total = weighted_sum(edges, shares, shares.new_ones(edges.csr.num_cols, shares.shape[1]))
-    return shares / total.clamp(min=torch.finfo(shares.dtype).tiny)[edges.destinations]
+    factors, ends = edges.factors.to(logits)[:, None], edges.destinations
+    # Relative to the greatest logit that counts: beside one that does not, all others may vanish.
+    with torch.no_grad():
+        counted = torch.where(factors > _COUNTS, logits, -torch.inf)
+        top = logits.new_full((edges.csr.num_rows, logits.shape[1]), -torch.inf)
+        top.scatter_reduce_(0, ends[:, None].expand_as(logits), counted, "amax")
+        top.masked_fill_(top.isinf(), 0.0)
+    weight = factors * (logits - top[ends]).clamp(max=_LARGEST).exp()
+    total = weighted_sum(edges, weight, weight.new_ones(edges.csr.num_cols, weight.shape[1]))
+    return weight / total.clamp(min=_COUNTS**2)[ends]
 
 
 def weighted_sum(edges: Edges, weight: Tensor, x: Tensor) -> Tensor:
