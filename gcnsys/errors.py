@@ -4,6 +4,18 @@ A message says what is wrong, where (file, field, value) and what to do, in one 
 command line prints exactly that and leaves with ``exit_code``.
 """
 
+import errno
+
+_ELSEWHERE = "free space or choose another place"
+_REMEDIES: dict[int | None, str] = {
+    errno.ENOENT: "check the name", errno.ENOTDIR: "check the name", errno.EISDIR: "name a file",
+    errno.EACCES: "change its permissions or choose another place",
+    errno.EPERM: "change its permissions or choose another place",
+    errno.EROFS: "choose another place", errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "look at that disk",
+}  # fmt: skip
+"""What to do about what the system says; for all else there is room elsewhere."""
+
 
 class GcnsysError(Exception):
     """Any error gcnsys raises on purpose.
@@ -46,3 +58,9 @@ def known_to_all(sentence: str, kind: type[GcnsysError] = GcnsysError) -> Gcnsys
     problem = kind(sentence)
     problem.everywhere = True
     return problem
+
+
+def of_system(error: OSError) -> InputError:
+    """What the system says of a file, and what to do about it, as a sentence."""
+    where = f"{error.filename}: " if error.filename else ""
+    return InputError(f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno, _ELSEWHERE)}")

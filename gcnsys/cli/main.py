@@ -5,7 +5,6 @@ messages go to standard error. Codes: 0 done, 2 the input cannot be used, 1 anyt
 """
 
 import argparse
-import errno
 import json
 import os
 import sys
@@ -29,7 +28,7 @@ from gcnsys.cli import (
     train_minibatch,
 )
 from gcnsys.cli.output import Output
-from gcnsys.errors import GcnsysError
+from gcnsys.errors import GcnsysError, of_system
 from gcnsys.registry import unknown
 from gcnsys.train.folder import plain
 
@@ -38,16 +37,6 @@ COMMANDS = {
     "sample": sample, "predict": predict, "export": export, "islandize": islandize, "polarize": polarize,
     "estimate": estimate, "cosearch": cosearch, "report": report,
 }  # fmt: skip
-
-
-_ELSEWHERE = "free space or choose another place"
-_REMEDIES: dict[int | None, str] = {
-    errno.ENOENT: "check the name", errno.ENOTDIR: "check the name", errno.EISDIR: "name a file",
-    errno.EACCES: "change its permissions or choose another place",
-    errno.EPERM: "change its permissions or choose another place",
-    errno.EROFS: "choose another place", errno.EMFILE: "raise the limit of open files (ulimit -n)",
-}  # fmt: skip
-"""What to do about what the system says; for all else there is room elsewhere."""
 
 
 class Version(argparse.Action):
@@ -105,8 +94,7 @@ def run(arguments: Sequence[str]) -> int:
             output.problem(str(error), everywhere=error.everywhere)
         return error.exit_code
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        output.problem(f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno, _ELSEWHERE)}")
+        output.problem(str(of_system(error)))
         return 2
     except KeyboardInterrupt:
         output.problem("interrupted")

@@ -199,13 +199,10 @@ class CSR:
         if self.num_edges < 2:
             return self
         indices = self.indices
-        fresh = torch.ones(self.num_edges, dtype=torch.bool)
-        torch.ne(indices[1:], indices[:-1], out=fresh[1:])
+        fresh = ~self.repeated
         for column in self.columns.values():
             if not column.is_floating_point():
                 fresh[1:] |= column[1:] != column[:-1]
-        starts = self.indptr[:-1]
-        fresh[starts[starts < self.num_edges]] = True
         if bool(fresh.all()):
             return self
         slot = fresh.cumsum(0)

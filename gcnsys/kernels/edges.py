@@ -91,11 +91,10 @@ class Edges:
     @cached_property
     def by_source(self) -> tuple[CSR, Tensor]:
         """The transpose ``[K, R]`` and the edge that each of its entries is, ``[E]`` int64."""
-        csr = self.csr.to(torch.device("cpu"))
-        numbered = CSR(csr.indptr, csr.indices, csr.num_cols, torch.arange(csr.num_edges)).transposed()
+        csr, numbers = self.csr, torch.arange(self.csr.num_edges, device=self.device)
+        numbered = CSR(csr.indptr, csr.indices, csr.num_cols, numbers).transposed()
         assert numbered.weight is not None
-        pattern = CSR(numbered.indptr, numbered.indices, numbered.num_cols).to(self.device)
-        return pattern, numbered.weight.to(self.device)
+        return numbered.pattern, numbered.weight
 
     @cached_property
     def transposed(self) -> CSR:

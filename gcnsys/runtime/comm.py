@@ -6,7 +6,6 @@ threads in a test.
 """
 
 import contextlib
-import errno
 import re
 import time
 from collections import Counter, defaultdict
@@ -21,12 +20,9 @@ from torch import Tensor
 from torch._C._distributed_c10d import Store
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
-from gcnsys.errors import GcnsysError, InputError, PeerError, known_to_all
+from gcnsys.errors import GcnsysError, InputError, PeerError, known_to_all, of_system
 from gcnsys.runtime.heartbeat import Heartbeat
 from gcnsys.runtime.labels import labelled
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""Errors of a disk that another place would not have."""
 
 Kind = Literal["halo", "reduce", "control"]
 
@@ -385,9 +381,7 @@ class Comm:
         except GcnsysError as error:
             problem = error
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            remedy = "free space or choose another place" if error.errno in FULL else "look at that disk"
-            problem = InputError(f"{where}{error.strerror or error}; {remedy}")
+            problem = of_system(error)
         except Exception as error:
             problem, unexpected = GcnsysError(f"{type(error).__name__}: {error}"), error
         told = self.texts(f"{problem.exit_code} {problem}" if problem else "")
