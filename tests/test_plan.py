@@ -40,7 +40,7 @@ from gcnsys.train import RunConfig
 from gcnsys.train.making import make_trainer
 
 SLOW = Network(1e6, 1e-3)
-PACE = Pace(1e-3, 1e-6, 1e-8, 1e-9, {"int8": 2e-9, "bf16": 1e-9}, "made up")
+PACE = Pace(1e-3, 1e-6, 1e-8, 1e-9, {"int8": 2e-9, "bf16": 1e-9}, 2e-4, 1e-7, "made up")
 CUTS = {
     "digits": ("digits", {}),
     "inductive": ("digits", {"inductive": True}),
@@ -276,7 +276,9 @@ def test_schedules_hide_what_they_can():
     assert vanilla.comm == vanilla.transfer > overlap.comm > late.comm
     assert late.comm == pytest.approx(max(0.0, late.transfer - late.compute - late.reduce))
     assert found["bns 0.1"].transfer < 0.2 * vanilla.transfer
-    assert found["bns 0.1"].compute < vanilla.compute
+    free = replace(PACE, draw=0.0, candidate=0.0)
+    drawn = next(each for each in methods((0.1,)) if each.name == "bns 0.1")
+    assert predict(counts.cut(4), job, drawn, free, SLOW, base=7).compute < vanilla.compute
     assert found["int8"].transfer < 0.6 * vanilla.transfer
     assert late.peak > vanilla.peak
     assert found["pipegcn-gf"].peak > late.peak
@@ -285,6 +287,23 @@ def test_schedules_hide_what_they_can():
 def made_up(name, risk, parts, seconds, memory):
     method = Method(name, {}, risk, "for a reason")
     return Prediction(method, parts, (memory,), (0,), (0,), seconds, 0.0, 0.0, 0.0, True)
+
+
+def test_an_epoch_has_its_draws(cut):
+    partitioning = cut("digits", 3)
+    job = Job.on(partitioning.manifest, RunConfig(data=str(partitioning.folder), **MODELS["gcn"]))
+    free = replace(PACE, draw=0.0, candidate=0.0)
+    for method, drawn in (("bns 0.1", True), ("vanilla", False)):
+        chosen = next(each for each in methods() if each.name == method)
+        with_draws, without = (
+            predict(Cut.of(partitioning, job), job, chosen, pace, SLOW, base=0) for pace in (PACE, free)
+        )
+        parts = partitioning.manifest.parts
+        rows = [
+            sum(part.sends) + sum(other.sends[rank] for other in parts) for rank, part in enumerate(parts)
+        ]
+        expected = max(4 * PACE.draw + PACE.candidate * each for each in rows) if drawn else 0.0
+        assert with_draws.compute - without.compute == pytest.approx(expected, rel=0.05)
 
 
 def test_the_least_risk_among_the_nearly_fastest_that_fit_is_taken():

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gcnsys.runtime import Comm
-from gcnsys.runtime.comm import Flight, Kind, Traffic
+from gcnsys.runtime.comm import Flight
+from gcnsys.runtime.traffic import Kind, Traffic
 
 
 class Alone(Comm):

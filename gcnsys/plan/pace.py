@@ -2,8 +2,8 @@
 
 Measured, the model trains for a few epochs on three graphs: one of the shape that a rank will hold, the same
 nodes without edges, and a few nodes alone. Their differences are what an edge, a node and an epoch itself
-cost, whatever the model is made of. Rows that cross are packed, rounded and added back besides: that is
-measured on rows of the widest kind.
+cost, whatever the model is made of. Rows that cross are drawn, packed, rounded and added back besides: that
+is measured on rows of the widest kind.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -29,6 +29,8 @@ from gcnsys.nn.dropout import Inputs
 from gcnsys.nn.model import draw
 from gcnsys.plan.job import Job
 from gcnsys.runtime.codec import CODECS, codec
+from gcnsys.runtime.crossing import fault, joined
+from gcnsys.runtime.rows import Boundary, Occasion, sampler
 from gcnsys.train.optimizer import make_optimizer
 
 FEW = 8
@@ -51,6 +53,8 @@ class Pace:
         edge: an edge of an epoch.
         packed: a number that crosses: taken out, added back.
         coded: a number that crosses in each codec's form, besides.
+        draw: of some of the rows that one rank can send to another.
+        candidate: each of those rows, besides.
         source: where this is from.
     """
 
@@ -59,6 +63,8 @@ class Pace:
     edge: float
     packed: float
     coded: Mapping[str, float] = field(default_factory=dict)
+    draw: float = 0.0
+    candidate: float = 0.0
     source: str = ""
 
     def seconds(self, nodes: float, edges: float) -> float:
@@ -68,6 +74,10 @@ class Pace:
     def crossing(self, numbers: float, codec_name: str) -> float:
         """What an epoch's crossing numbers cost its rank."""
         return numbers * (self.packed + self.coded.get(codec_name, 0.0))
+
+    def drawing(self, pairs: Sequence[int]) -> float:
+        """An epoch's draws, each from so many rows."""
+        return self.draw * len(pairs) + self.candidate * sum(pairs)
 
 
 def stated(job: Job, flops: float) -> Pace:
@@ -101,7 +111,7 @@ def measured(job: Job, graph: Graph, x: Tensor | SparseRows, ranks: int = 1) -> 
     width = max(1, *job.widths.features)
     return Pace(
         max(0.0, alone - few * a_node), a_node, max(0.0, whole - bare) / max(1, edges), _packing(width),
-        {name: _coding(name, width) for name in CODECS if name != "fp32"},
+        {name: _coding(name, width) for name in CODECS if name != "fp32"}, *_drawing(),
         f"measured here: {REPEATS} epochs of {nodes:,} nodes and {edges:,} edges, "
         f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}"
         + (f", {ranks} ranks at once" if ranks > 1 else ""),
@@ -217,6 +227,28 @@ def _coding(name: str, width: int) -> float:
     key = DropoutKey(0, 0, 0)
     both = _best(lambda: form.decode(form.encode(rows, key, ids), width, rows.dtype))
     return both / rows.numel()
+
+
+def _drawing() -> tuple[float, float]:
+    """Seconds of a draw, and of each row that it is made of besides."""
+    uniform, epochs, like = sampler("uniform", 0.1), itertools.count(), torch.ones(1)
+
+    def seconds(count: int) -> float:
+        boundary = Boundary(0, 1, torch.ones(count, dtype=torch.int64))
+
+        def run() -> None:
+            draw = uniform.draw(boundary, Occasion(0, next(epochs)))
+            fault(draw, boundary)
+            share = joined([draw], [count])
+            share.scaled(like)
+            share.place  # noqa: B018
+
+        run()
+        return _best(run)
+
+    few, many = seconds(FEW), seconds(_ROWS)
+    each = max(0.0, many - few) / (_ROWS - FEW)
+    return few - FEW * each, each
 
 
 def _best(run: Callable[[], object]) -> float:

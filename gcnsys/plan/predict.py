@@ -10,7 +10,7 @@ from typing import Any
 from gcnsys.partition.costs import Load, Widths, lanes, sent_bytes
 from gcnsys.plan.cuts import Cut
 from gcnsys.plan.job import Job
-from gcnsys.plan.methods import RISKS, Method
+from gcnsys.plan.methods import DRAWN_ONCE, RISKS, Method
 from gcnsys.plan.miniature import held
 from gcnsys.plan.network import Network, ring_bytes
 from gcnsys.plan.pace import Pace
@@ -89,7 +89,7 @@ def predict(cut: Cut, job: Job, method: Method, pace: Pace, network: Network, *,
     beside: list[float] = []
     for load in cut.loads:
         rows, inner, halo, crossed = _work(load, widths, method)
-        packing = pace.crossing(crossed, method.choices.codec)
+        packing = pace.crossing(crossed, method.choices.codec) + pace.drawing(_drawn_from(load, method))
         computes.append(pace.seconds(rows, inner + halo) + packing)
         transfers.append(sum(network.transfer(*lane) for lane in lanes(load, widths, wire)))
         beside.append(pace.edge * inner)
@@ -133,3 +133,10 @@ def _work(load: Load, widths: Widths, method: Method) -> tuple[float, float, flo
         crossed += weight * (out + back)
     total = max(1, sum(weights))
     return rows, inner / total, halo / total, crossed
+
+
+def _drawn_from(load: Load, method: Method) -> list[int]:
+    """How many rows each draw of an epoch is made from; layers that share a graph share its draws."""
+    if method.choices.rows not in DRAWN_ONCE:
+        return []
+    return [rows for hop in load.hops for rows in (*hop.sends, *hop.receives) if rows]
