@@ -212,6 +212,33 @@ std::int64_t renumber(const Array& nodes, const Array& columns, std::int64_t uni
     return found;
 }
 
+// A bit for each of eight times as many values of a hash as there are ids: most others are told apart by bits that
+// stay in the first cache.
+class Sieve {
+public:
+    Sieve(const std::int64_t* ids, std::int64_t count) {
+        std::size_t size = 64;
+        while (size < std::size_t(8 * count)) size *= 2, --shift_;
+        bits_.assign(size / 64, 0);
+        for (std::int64_t i = 0; i < count; ++i) bits_[place(ids[i]) / 64] |= std::uint64_t(1) << place(ids[i]) % 64;
+    }
+
+    bool may_hold(std::int64_t id) const { return bits_[place(id) / 64] >> place(id) % 64 & 1; }
+
+private:
+    std::size_t place(std::int64_t id) const { return std::size_t((std::uint64_t(id) * 0x9E3779B97F4A7C15u) >> shift_); }
+
+    int shift_ = 64 - 6;
+    std::vector<std::uint64_t> bits_;
+};
+
+// Forced inline for the reason that `fetch` in passes.hpp gives.
+template <class Index>
+__attribute__((always_inline)) inline void fetch_row(const Index* begin, const Index* end) {
+    constexpr std::int64_t line = 64 / sizeof(Index), most = 64 * line;
+    for (const Index* at = begin; at < std::min(end, begin + most); at += line) __builtin_prefetch(at, 0, 3);
+}
+
 // The entries of the listed rows whose columns are among others that are listed: one after the other at the front of
 // `columns` and `edges`, which have room for all entries of those rows. Returns how many there are.
 std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& among, const Array& starts,
@@ -225,8 +252,9 @@ std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& amo
         std::int64_t* number = vector<std::int64_t>(counts, rows, "counts");
         const std::int64_t* first = pattern.offsets();
         const std::int64_t sources = length(among);
-        const auto numbers = numbered<Index>(vector<std::int64_t>(among, sources, "among"), sources, pattern.cols(),
-                                             sources + room[rows]);
+        const std::int64_t* members = vector<std::int64_t>(among, sources, "among");
+        const auto numbers = numbered<Index>(members, sources, pattern.cols(), sources + room[rows]);
+        const Sieve sieve(members, sources);
         for (std::int64_t i = 0; i < rows; ++i) {
             if (ids[i] < 0 || ids[i] >= pattern.rows())
                 refuse("nodes names row " + std::to_string(ids[i]) + " of " + std::to_string(pattern.rows()));
@@ -236,26 +264,46 @@ std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& amo
         std::int32_t* local = vector<std::int32_t>(columns, room[rows], "columns");
         std::int64_t* taken = vector<std::int64_t>(edges, room[rows], "edges");
         nb::gil_scoped_release unlocked;
+        const std::int64_t workers = std::max(1, threads);
+        // Rows of each worker, about as many entries; what stays of them lies close together, so that of the room for
+        // all entries little is ever touched.
+        std::vector<std::int64_t> bounds(std::size_t(workers) + 1, rows), ends(static_cast<std::size_t>(workers));
+        for (std::int64_t w = 0; w < workers; ++w)
+            bounds[w] = std::lower_bound(room, room + rows, room[rows] / workers * w) - room;
         numbers.with_find([&](auto find) {
-#pragma omp parallel for schedule(dynamic, 64) num_threads(threads < 1 ? 1 : threads)
-            for (std::int64_t i = 0; i < rows; ++i) {
-                std::int64_t place = room[i];
-                // Half of the entries, say, stay: to write each and move on by 0 or 1 beats guessing which.
-                for (std::int64_t edge = first[ids[i]]; edge < first[ids[i] + 1]; ++edge) {
-                    const std::int32_t other = find(indices[edge]);
-                    local[place] = other;
-                    if (taken) taken[place] = edge;
-                    place += other >= 0;
+#pragma omp parallel for schedule(static, 1) num_threads(workers)
+            for (std::int64_t w = 0; w < workers; ++w) {
+                std::int64_t place = room[bounds[w]];
+                for (std::int64_t i = bounds[w]; i < bounds[w + 1]; ++i) {
+                    // The processor does not find the next rows, which lie anywhere.
+                    if (i + 2 < rows) fetch_row(indices + first[ids[i + 2]], indices + first[ids[i + 2] + 1]);
+                    const std::int64_t begin = place, from = first[ids[i]], count = first[ids[i] + 1] - from;
+                    std::int32_t* maybe = local + place;
+                    std::int64_t left = 0;
+                    // Nobody knows which entries stay: to write each and move on by 0 or 1 beats guessing.
+                    for (std::int64_t k = 0; k < count; ++k) {
+                        maybe[left] = std::int32_t(k);
+                        left += sieve.may_hold(indices[from + k]);
+                    }
+                    for (std::int64_t k = 0; k < left; ++k) {
+                        const std::int64_t edge = from + maybe[k];
+                        const std::int32_t other = find(indices[edge]);
+                        local[place] = other;
+                        if (taken) taken[place] = edge;
+                        place += other >= 0;
+                    }
+                    number[i] = place - begin;
                 }
-                number[i] = place - room[i];
+                ends[w] = place;
             }
         });
-        for (std::int64_t i = 0; i < rows; ++i) {
-            if (total != room[i]) {
-                std::memmove(local + total, local + room[i], std::size_t(number[i]) * sizeof(std::int32_t));
-                if (taken) std::memmove(taken + total, taken + room[i], std::size_t(number[i]) * sizeof(std::int64_t));
+        for (std::int64_t w = 0; w < workers; ++w) {
+            const std::int64_t begin = room[bounds[w]], count = ends[w] - begin;
+            if (total != begin) {
+                std::memmove(local + total, local + begin, std::size_t(count) * sizeof(std::int32_t));
+                if (taken) std::memmove(taken + total, taken + begin, std::size_t(count) * sizeof(std::int64_t));
             }
-            total += number[i];
+            total += count;
         }
     });
     return total;
