@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gcnsys.kernels.lots as lots
 from gcnsys.errors import InputError, UnknownNameError
 from gcnsys.runtime.rows import (
     SAMPLERS,
@@ -20,6 +22,7 @@ from gcnsys.runtime.rows import (
     sampler,
 )  # fmt: skip
 from gcnsys.testing.samplers import check_boundary_sampler
+from tests.oracle import node_words
 
 SEEDS = st.integers(0, 2**31)
 
@@ -76,6 +79,27 @@ def test_a_draw_depends_on_the_pair_its_direction_the_epoch_the_layer_and_the_se
         (Boundary(0, 1, edges), Occasion(5, 2, layer=1)),
     ]  # fmt: skip
     assert all(not torch.equal(one, Uniform(0.3).draw(*other).positions) for other in others)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@given(st.lists(st.integers(0, 60), max_size=5), st.floats(0, 1), SEEDS)
+def test_uniform_draws_take_the_smallest_lots_of_each_pair(native, counts, rate, seed):
+    boundaries = [Boundary(2, peer, torch.ones(rows).long()) for peer, rows in enumerate(counts)]
+    with pytest.MonkeyPatch.context() as patch:
+        if not native:
+            patch.setattr(lots, "core", lambda: None)
+        draw, sizes = Uniform(rate).draw_all(boundaries, Occasion(seed, 3, layer=1))
+    positions, scale, start = [], [], 0
+    for peer, rows in enumerate(counts):
+        words = node_words(seed, 3, -1 - ((2 << 24 | peer) << 8 | 1), np.arange(rows))
+        lot = (words[1].astype(np.uint64) << np.uint64(32) | words[0]).view(np.int64)
+        size = sample_size(rate, rows)
+        positions += [start + place for place in sorted(np.argsort(lot)[:size].tolist())]
+        scale += [rows / max(1, size)] * size
+        start += rows
+    assert sizes == [sample_size(rate, rows) for rows in counts]
+    assert draw.positions.tolist() == positions
+    assert draw.scale.tolist() == scale
 
 
 def test_pairs_of_rows_are_drawn_together_as_often_as_they_should():

@@ -302,7 +302,7 @@ def test_an_epoch_has_its_draws(cut):
         rows = [
             sum(part.sends) + sum(other.sends[rank] for other in parts) for rank, part in enumerate(parts)
         ]
-        expected = max(4 * PACE.draw + PACE.candidate * each for each in rows) if drawn else 0.0
+        expected = max(2 * PACE.draw + PACE.candidate * each for each in rows) if drawn else 0.0
         assert with_draws.compute - without.compute == pytest.approx(expected, rel=0.05)
 
 

@@ -29,8 +29,8 @@ from gcnsys.nn.dropout import Inputs
 from gcnsys.nn.model import draw
 from gcnsys.plan.job import Job
 from gcnsys.runtime.codec import CODECS, codec
-from gcnsys.runtime.crossing import fault, joined
-from gcnsys.runtime.rows import Boundary, Occasion, sampler
+from gcnsys.runtime.crossing import spread
+from gcnsys.runtime.rows import Boundary, Occasion, Uniform
 from gcnsys.train.optimizer import make_optimizer
 
 FEW = 8
@@ -53,7 +53,7 @@ class Pace:
         edge: an edge of an epoch.
         packed: a number that crosses: taken out, added back.
         coded: a number that crosses in each codec's form, besides.
-        draw: of some of the rows that one rank can send to another.
+        draw: of some of the rows that can cross one way.
         candidate: each of those rows, besides.
         source: where this is from.
     """
@@ -75,9 +75,9 @@ class Pace:
         """What an epoch's crossing numbers cost its rank."""
         return numbers * (self.packed + self.coded.get(codec_name, 0.0))
 
-    def drawing(self, pairs: Sequence[int]) -> float:
+    def drawing(self, rows: Sequence[int]) -> float:
         """An epoch's draws, each from so many rows."""
-        return self.draw * len(pairs) + self.candidate * sum(pairs)
+        return self.draw * len(rows) + self.candidate * sum(rows)
 
 
 def stated(job: Job, flops: float) -> Pace:
@@ -231,15 +231,13 @@ def _coding(name: str, width: int) -> float:
 
 def _drawing() -> tuple[float, float]:
     """Seconds of a draw, and of each row that it is made of besides."""
-    uniform, epochs, like = sampler("uniform", 0.1), itertools.count(), torch.ones(1)
+    uniform, epochs, like = Uniform(0.1), itertools.count(), torch.ones(1)
 
     def seconds(count: int) -> float:
         boundary = Boundary(0, 1, torch.ones(count, dtype=torch.int64))
 
         def run() -> None:
-            draw = uniform.draw(boundary, Occasion(0, next(epochs)))
-            fault(draw, boundary)
-            share = joined([draw], [count])
+            share = spread(*uniform.draw_all([boundary], Occasion(0, next(epochs))), count)
             share.scaled(like)
             share.place  # noqa: B018
 

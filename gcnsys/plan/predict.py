@@ -136,7 +136,10 @@ def _work(load: Load, widths: Widths, method: Method) -> tuple[float, float, flo
 
 
 def _drawn_from(load: Load, method: Method) -> list[int]:
-    """How many rows each draw of an epoch is made from; layers that share a graph share its draws."""
+    """How many rows each draw of an epoch is made from: of all peers' at once, each way.
+
+    Layers that share a graph share its draws.
+    """
     if method.choices.rows not in DRAWN_ONCE:
         return []
-    return [rows for hop in load.hops for rows in (*hop.sends, *hop.receives) if rows]
+    return [sum(side) for hop in load.hops for side in (hop.sends, hop.receives)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from gcnsys.errors import InputError, known_to_all
 from gcnsys.partition import PartGraph
 from gcnsys.runtime.comm import Comm
-from gcnsys.runtime.rows import Boundary, BoundarySampler, Draw, Occasion
+from gcnsys.runtime.rows import Boundary, BoundarySampler, Draw, Occasion, Uniform
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +120,16 @@ class Drawer:
         if self.sampler is None or occasion is None:
             return self._everything
         if self._last is None or self._last[0] != occasion:
-            sent = joined(self.draws(self._leaving, occasion), self.graph.plan.send_counts)
-            arriving = joined(self.draws(self._coming, occasion), self.graph.plan.recv_counts)
+            sent = self._share(self._leaving, self.graph.plan.send_counts, occasion)
+            arriving = self._share(self._coming, self.graph.plan.recv_counts, occasion)
             self._last = occasion, Crossing(sent.to(self.device), arriving.to(self.device), occasion)
         return self._last[1]
+
+    def _share(self, boundaries: Sequence[Boundary], counts: Sequence[int], occasion: Occasion) -> Share:
+        if type(self.sampler) is Uniform:  # one of a subclass may draw otherwise
+            draw, sizes = self.sampler.draw_all(boundaries, occasion)
+            return spread(draw, sizes, sum(counts))
+        return joined(self.draws(boundaries, occasion), counts)
 
     def draws(self, boundaries: Sequence[Boundary], occasion: Occasion) -> list[Draw]:
         """A draw from each boundary, checked.
@@ -184,14 +190,18 @@ def agree_on_draws(drawers: Sequence[Drawer], occasions: Sequence[Occasion], com
 
 def joined(draws: Sequence[Draw], counts: Sequence[int]) -> Share:
     """The draws from groups of so many rows, as a share of all groups' rows."""
-    total, sizes = sum(counts), tuple(draw.positions.numel() for draw in draws)
     starts = torch.tensor([0, *counts]).cumsum(0).tolist()
     positions = torch.cat([draw.positions + start for draw, start in zip(draws, starts, strict=False)])
     scale = torch.cat([draw.scale for draw in draws])
-    if positions.numel() == total and bool((scale == 1).all()):
-        return Share(total, sizes)
-    spread = torch.zeros(total, dtype=torch.float64).index_copy_(0, positions, scale)
-    return Share(total, sizes, positions, spread)
+    return spread(Draw(positions, scale), [draw.positions.numel() for draw in draws], sum(counts))
+
+
+def spread(draw: Draw, sizes: Sequence[int], total: int) -> Share:
+    """A draw from all groups' rows, so many of each, as a share of them."""
+    if draw.positions.numel() == total and bool((draw.scale == 1).all()):
+        return Share(total, tuple(sizes))
+    scale = torch.zeros(total, dtype=torch.float64).index_copy_(0, draw.positions, draw.scale)
+    return Share(total, tuple(sizes), draw.positions, scale)
 
 
 def fault(draw: Draw, boundary: Boundary) -> str | None:

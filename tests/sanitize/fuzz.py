@@ -354,6 +354,28 @@ def sharing(core, rng):
     return arrays, call, check
 
 
+def lots(core, rng):
+    """Groups of rows, of which some are drawn."""
+    counts = rng.integers(0, 30, int(rng.integers(0, 6)))
+    sizes = np.array([rng.integers(0, count + 1) for count in counts], np.int64)
+    arrays = {
+        "steps": rng.integers(-(2**63), 2**63, 3 * len(counts)),
+        "starts": np.concatenate([[0], counts.cumsum()]).astype(np.int64),
+        "sizes": sizes,
+        "places": np.zeros(sizes.sum(), np.int64),
+    }
+
+    def call(a):
+        core.draw_lots(**a, threads=int(rng.integers(1, 4)))
+
+    def check(before, after):
+        groups = np.searchsorted(before["starts"], after["places"], side="right") - 1
+        np.testing.assert_array_equal(np.bincount(groups, minlength=len(counts)), sizes)
+        assert (np.diff(after["places"]) > 0).all()
+
+    return arrays, call, check
+
+
 def spoilt(array, rng):
     """An array with one thing about it changed."""
     types = [np.int8, np.uint16, np.int32, np.int64, np.float16, np.float32, np.float64, bool]
@@ -380,7 +402,7 @@ def spoilt(array, rng):
 
 
 OPTIONAL = {"rows", "weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean", "edges"}
-KINDS = [product, dropout, entry_dropout, activation, quantize, attention, sampling, islands, sharing]
+KINDS = [product, dropout, entry_dropout, activation, quantize, attention, sampling, islands, sharing, lots]
 
 
 def main():

@@ -38,6 +38,9 @@ T* aligned(const Array& array, const char* name) {
     return static_cast<T*>(data);
 }
 
+// How long a vector is; -1, which none has: it is no vector.
+inline std::int64_t length(const Array& array) { return array.ndim() == 1 ? std::int64_t(array.shape(0)) : -1; }
+
 // A contiguous vector of `size` numbers of type T, or null if none was offered.
 template <class T>
 T* vector(const Offered& offered, std::int64_t size, const char* name) {

@@ -1,5 +1,9 @@
 // What works on rows alone, for Python.
 #include "arrays.hpp"
+#include "hash.hpp"
+
+#include <algorithm>
+#include <vector>
 
 namespace gcnsys {
 namespace {
@@ -110,9 +114,46 @@ void dequantize(const Array& wire, const Array& out, int bits, int threads) {
     });
 }
 
+// Of each group of rows, `starts[g]` to `starts[g + 1]`, those `sizes[g]` whose lots are smallest: their places,
+// ascending. A lot is the row's number in its group, each of the group's three steps added and scrambled in turn, read as
+// a signed number; no two of a group are equal.
+void draw_lots(const Array& steps, const Array& starts, const Array& sizes, const Array& places, int threads) {
+    const std::int64_t groups = length(sizes);
+    const std::int64_t* step = vector<std::int64_t>(steps, 3 * groups, "steps");
+    const std::int64_t* start = vector<std::int64_t>(starts, groups + 1, "starts");
+    const std::int64_t* size = vector<std::int64_t>(sizes, groups, "sizes");
+    std::vector<std::int64_t> ends(std::size_t(groups) + 1, 0);
+    if (start[0] != 0) refuse("starts must begin at 0");
+    for (std::int64_t g = 0; g < groups; ++g) {
+        if (start[g + 1] < start[g]) refuse("starts must not descend");
+        if (size[g] < 0 || size[g] > start[g + 1] - start[g]) refuse("sizes must not be more than there are rows");
+        ends[g + 1] = ends[g] + size[g];
+    }
+    std::int64_t* out = vector<std::int64_t>(places, ends[groups], "places");
+    nb::gil_scoped_release unlocked;
+    std::vector<std::int64_t> lots(static_cast<std::size_t>(start[groups])), sorted(lots.size());
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads < 1 ? 1 : threads)
+    for (std::int64_t g = 0; g < groups; ++g) {
+        const std::int64_t first = start[g], last = start[g + 1];
+        for (std::int64_t row = first; row < last; ++row) {
+            std::uint64_t word = std::uint64_t(row - first);
+            for (int k = 0; k < 3; ++k) word = scrambled(word + std::uint64_t(step[3 * g + k]));
+            lots[row] = sorted[row] = std::int64_t(word);
+        }
+        if (size[g] == 0) continue;
+        const auto begin = sorted.begin() + first, greatest = begin + size[g] - 1;
+        std::nth_element(begin, greatest, sorted.begin() + last);
+        std::int64_t place = ends[g];
+        for (std::int64_t row = first; row < last; ++row)
+            if (lots[row] <= *greatest) out[place++] = row;
+    }
+}
+
 }  // namespace
 
 void bind_rows(nb::module_& m) {
+    m.def("draw_lots", &draw_lots, nb::arg("steps"), nb::arg("starts"), nb::arg("sizes"), nb::arg("places"),
+          nb::arg("threads") = 1);
     m.def("quantize", &quantize, nb::arg("x"), nb::arg("wire"), nb::arg("a"), nb::arg("b"), nb::arg("bits"),
           nb::arg("threads") = 1);
     m.def("dequantize", &dequantize, nb::arg("wire"), nb::arg("out"), nb::arg("bits"), nb::arg("threads") = 1);

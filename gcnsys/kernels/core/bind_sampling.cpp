@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -24,8 +25,6 @@ void by_index(const Array& ids, const char* name, Body body) {
     else if (holds<std::int64_t>(ids)) body(std::int64_t());
     else refuse(std::string(name) + " must be int32 or int64");
 }
-
-std::int64_t length(const Array& array) { return array.ndim() == 1 ? std::int64_t(array.shape(0)) : -1; }
 
 template <class Index>
 Asked<Index> asked_of(const Pattern& pattern, const Index* indices, const Array& nodes, const Offered& ids,
@@ -193,6 +192,8 @@ std::int64_t renumber(const Array& nodes, const Array& columns, std::int64_t uni
         const std::int64_t count = length(nodes), edges = length(columns);
         const std::int64_t* ids = vector<std::int64_t>(nodes, count, "nodes");
         const Index* named = vector<Index>(columns, edges, "columns");
+        if (universe - 1 > std::int64_t(std::numeric_limits<Index>::max()))
+            refuse("columns of this type cannot name " + std::to_string(universe) + " nodes");
         std::int32_t* out = vector<std::int32_t>(local, edges, "local");
         std::int64_t* others = vector<std::int64_t>(fresh, edges, "fresh");
         auto numbers = numbered<Index>(ids, count, universe, count + edges);
@@ -212,21 +213,37 @@ std::int64_t renumber(const Array& nodes, const Array& columns, std::int64_t uni
     return found;
 }
 
-// A bit for each of eight times as many values of a hash as there are ids: most others are told apart by bits that
-// stay in the first cache.
+// A bit for each of at least eight times as many values of a hash as there are ids. Most others are told apart by
+// these bits, which for thousands of ids fit the first cache.
 class Sieve {
 public:
+    // What a loop needs, in registers.
+    struct View {
+        const std::uint64_t* bits;
+        int shift;
+
+        bool may_hold(std::int64_t id) const {
+            const std::size_t at = place(id, shift);
+            return bits[at / 64] >> at % 64 & 1;
+        }
+    };
+
     Sieve(const std::int64_t* ids, std::int64_t count) {
         std::size_t size = 64;
         while (size < std::size_t(8 * count)) size *= 2, --shift_;
         bits_.assign(size / 64, 0);
-        for (std::int64_t i = 0; i < count; ++i) bits_[place(ids[i]) / 64] |= std::uint64_t(1) << place(ids[i]) % 64;
+        for (std::int64_t i = 0; i < count; ++i) {
+            const std::size_t at = place(ids[i], shift_);
+            bits_[at / 64] |= std::uint64_t(1) << at % 64;
+        }
     }
 
-    bool may_hold(std::int64_t id) const { return bits_[place(id) / 64] >> place(id) % 64 & 1; }
+    View view() const { return {bits_.data(), shift_}; }
 
 private:
-    std::size_t place(std::int64_t id) const { return std::size_t((std::uint64_t(id) * 0x9E3779B97F4A7C15u) >> shift_); }
+    static std::size_t place(std::int64_t id, int shift) {
+        return std::size_t((std::uint64_t(id) * 0x9E3779B97F4A7C15u) >> shift);
+    }
 
     int shift_ = 64 - 6;
     std::vector<std::uint64_t> bits_;
@@ -253,13 +270,16 @@ std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& amo
         const std::int64_t* first = pattern.offsets();
         const std::int64_t sources = length(among);
         const std::int64_t* members = vector<std::int64_t>(among, sources, "among");
-        const auto numbers = numbered<Index>(members, sources, pattern.cols(), sources + room[rows]);
-        const Sieve sieve(members, sources);
+        // Few but those that stay are looked up: the sieve knows most others.
+        const auto numbers = numbered<Index>(members, sources, pattern.cols(), 4 * sources);
+        const Sieve sieves(members, sources);
         for (std::int64_t i = 0; i < rows; ++i) {
             if (ids[i] < 0 || ids[i] >= pattern.rows())
                 refuse("nodes names row " + std::to_string(ids[i]) + " of " + std::to_string(pattern.rows()));
             if (room[0] || room[i + 1] - room[i] != first[ids[i] + 1] - first[ids[i]])
                 refuse("starts does not fit the rows");
+            if (room[i + 1] - room[i] > std::numeric_limits<std::int32_t>::max())
+                refuse("row " + std::to_string(ids[i]) + " has more entries than 32 bits count");
         }
         std::int32_t* local = vector<std::int32_t>(columns, room[rows], "columns");
         std::int64_t* taken = vector<std::int64_t>(edges, room[rows], "edges");
@@ -274,6 +294,7 @@ std::int64_t induce(const Pattern& pattern, const Array& nodes, const Array& amo
 #pragma omp parallel for schedule(static, 1) num_threads(workers)
             for (std::int64_t w = 0; w < workers; ++w) {
                 std::int64_t place = room[bounds[w]];
+                const Sieve::View sieve = sieves.view();
                 for (std::int64_t i = bounds[w]; i < bounds[w + 1]; ++i) {
                     // The processor does not find the next rows, which lie anywhere.
                     if (i + 2 < rows) fetch_row(indices + first[ids[i + 2]], indices + first[ids[i + 2] + 1]);

@@ -17,6 +17,13 @@ inline std::uint32_t hashed(std::uint32_t a, std::uint32_t b, std::uint32_t feat
     return h ^ (h >> 16);
 }
 
+// The 64-bit finalizer of SplitMix64.
+inline std::uint64_t scrambled(std::uint64_t word) {
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
+    return word ^ (word >> 31);
+}
+
 // Whether what hashes to `word` is kept. The torch side compares signed numbers: the same with the sign bit flipped.
 inline bool is_kept(std::uint32_t word, std::uint32_t threshold) { return (word ^ 0x80000000u) >= threshold; }
 

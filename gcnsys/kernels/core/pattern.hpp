@@ -50,6 +50,7 @@ public:
 private:
     template <class Index>
     void check() {
+        const nb::gil_scoped_release unlocked;  // a billion edges take seconds
         // In stretches of 256 edges: columns seen in this one or the two before are still in a core's cache.
         std::vector<std::uint32_t> seen(std::size_t(cols_), 0);
         const Index* indices = aligned<Index>(indices_, "indices");

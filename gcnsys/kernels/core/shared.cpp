@@ -13,7 +13,7 @@ void multiplied(const SharedProduct<Stored, Summed>& shared) {
     const Slabs<Stored, Summed, std::int32_t> slabs(p, std::max(lanes, p.way.tile / lanes * lanes));
     const std::int64_t count = slabs.count();
     const std::size_t bytes = std::size_t(p.x_rows + shared.sums) * std::size_t(slabs.widest()) * sizeof(Stored);
-#pragma omp parallel num_threads(p.threads)
+#pragma omp parallel num_threads(std::min<std::int64_t>(p.threads, count))
     {
         const Workspace workspace(bytes);
         Stored* slab = workspace.as<Stored>();
