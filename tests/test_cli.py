@@ -282,6 +282,7 @@ def test_names_that_are_nearly_right_are_suggested(capsys):
 MISTAKES = {
     "more parts than nodes": (("train", "digits", "--parts", "5000"), "more than the graph's 1797 nodes"),
     "no parts": (("train", "digits", "--parts", "0"), "parts = '0'"),
+    "a seed of too many bits": (("train", "digits", "--seed", str(2**64)), "seed = '18446744073709551616'"),
     "dropout of one": (("train", "digits", "--dropout", "1"), "dropout = '1'"),
     "a word for a number": (("train", "digits", "--epochs", "many"), "epochs = 'many'"),
     "a split that is too large": (("train", "digits", "--split", "0.9,0.9,0.1"), "at most 1"),

@@ -343,7 +343,10 @@ def test_dropout_of_entries_that_do_not_fit_is_refused():
             pattern.dropout(**(fitting | changes))
 
 
-@pytest.mark.parametrize("vector", ["baseline", "avx2", "avx512"])
+VECTORS = ["baseline", "avx2", "avx512"]
+
+
+@pytest.mark.parametrize("vector", VECTORS)
 def test_every_vector_width_that_runs_here_computes_the_same(vector):
     script = (
         "import torch, gcnsys.kernels._core as core\n"
@@ -356,7 +359,7 @@ def test_every_vector_width_that_runs_here_computes_the_same(vector):
     environment = os.environ | {"GCNSYS_VECTOR": vector}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in (vector, "baseline")
+    assert done.stdout.strip() in VECTORS[: 1 + VECTORS.index(vector)]  # or the widest there is
 
 
 @pytest.mark.parametrize(("wanted", "code", "told"), [

@@ -27,6 +27,7 @@ from gcnsys.train.task import Score
 from gcnsys.train.timings import Timings
 from gcnsys.train.trainer import Epoch, Evaluation, Trainer
 from gcnsys.train.view import precomputes
+from gcnsys.train.votes import Votes
 
 CPU = Placement(torch.device("cpu"), "gloo")
 
@@ -264,14 +265,18 @@ def test_a_weight_that_one_rank_alone_reaches_is_learnt_by_all():
             self.unused = nn.Parameter(torch.ones(1))
 
     def body(comm):
-        model = Lopsided()
         trainer = Trainer.__new__(Trainer)
-        trainer.model, trainer.comm, trainer._learns = model, comm, None
-        loss = model.linear(torch.ones(1, 1)).sum()
-        (loss + model.beside.sum() if comm.rank == 1 else loss).backward()
-        return [gradient.sum().item() for gradient in trainer._gradients()], model.unused.grad
+        trainer.model, trainer.comm, trainer.ballot = Lopsided(), comm, Votes
+        found = []
+        for reached in (False, True):  # by one rank, and not before the second step
+            trainer.model.zero_grad()
+            loss = trainer.model.linear(torch.ones(1, 1)).sum()
+            (loss + trainer.model.beside.sum() if reached and comm.rank == 1 else loss).backward()
+            trainer._reduce(loss.detach(), 0)
+            found.append([None if w.grad is None else w.grad.item() for w in trainer.model.parameters()])
+        return found
 
-    assert run_ranks(2, body) == [([0.0, 1.0, 1.0], None), ([1.0, 1.0, 1.0], None)]
+    assert run_ranks(2, body) == [[[None, None, 2.0, 2.0], [1.0, None, 2.0, 2.0]]] * 2
 
 
 def test_seconds_of_all_epochs_take_little_and_the_first_counts_only_alone():

@@ -67,7 +67,10 @@ def _cosearch(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         if getattr(options, flag) < 1:
             raise InputError(f"--{flag} must be at least 1, got {getattr(options, flag)}")
     budget, began, folder = Budget.parse(options.budget), time.perf_counter(), options.out
-    require("optuna", extra="search", purpose="a co-search")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"--seed must be at least 0 and below 2^63, got {options.seed}")
+    for package in ("optuna", "matplotlib"):
+        require(package, extra="search", purpose="a co-search")
     with output.working():
         problem = Problem(load(options.spec), budget, seed=options.seed)
         search = CoSearch(problem.judge, _journal(options), method=options.method, seed=options.seed)

@@ -29,7 +29,7 @@ from gcnsys.cli import (
 )
 from gcnsys.cli.output import Output
 from gcnsys.errors import GcnsysError, of_system
-from gcnsys.registry import unknown
+from gcnsys.registry import require, unknown
 from gcnsys.train.folder import plain
 
 COMMANDS = {
@@ -88,6 +88,8 @@ def run(arguments: Sequence[str]) -> int:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
             raise unknown("command", arguments[0], COMMANDS)
         options = parser().parse_args(arguments, argparse.Namespace(arguments=list(arguments)))
+        if getattr(options, "plot", None):  # before hours of work, not after them
+            require("matplotlib", extra="report", purpose="drawing a picture")
         result = options.run(options, output)
     except GcnsysError as error:
         if not error.said:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gcnsys.graph import CSR
-from gcnsys.kernels.backend import native_for
+from gcnsys.kernels.backend import native_for, summed
 from gcnsys.kernels.matrix import Matrix
 
 
@@ -46,6 +46,10 @@ class RowSelection:
             present = torch.nonzero(place >= 0).flatten()
             rows, taken = rows[present], taken[place[present]]
             scale = None if scale is None else scale[present]
+        wide = taken.to(summed(taken.dtype))
         if scale is not None:
-            taken = taken * scale.to(taken)[:, None]
-        return out.index_add_(0, rows, taken)
+            wide = wide * scale.to(wide)[:, None]
+        if wide.dtype == out.dtype:
+            return out.index_add_(0, rows, wide)
+        # A row that many ranks have adds up in 32 bits, and is rounded once.
+        return out.copy_(out.to(wide.dtype).index_add_(0, rows, wide))

@@ -19,7 +19,7 @@ def metis(graph: Graph, num_parts: int, *, volume: bool, load: Tensor | None = N
         volume: minimize the communication volume (the sum of halo sizes of a symmetric graph)
             instead of the number of cut edges.
         load: ``[N]`` positive int64 to balance; None: nodes.
-        seed: of METIS's random choices.
+        seed: of METIS's random choices, which counts in 31 bits.
 
     Returns:
         ``[N]`` int32.
@@ -27,7 +27,8 @@ def metis(graph: Graph, num_parts: int, *, volume: bool, load: Tensor | None = N
     structure = CSR(graph.adjacency.indptr, graph.adjacency.indices, graph.num_nodes)
     adjacency = Graph(structure, graph.is_symmetric).symmetrized().without_self_loops().adjacency
     # The recursive method does not know the volume objective.
-    options = pymetis.Options(objtype=pymetis.ObjType.VOL if volume else pymetis.ObjType.CUT, seed=seed)
+    objective = pymetis.ObjType.VOL if volume else pymetis.ObjType.CUT
+    options = pymetis.Options(objtype=objective, seed=seed % 2**31)
     cut = pymetis.part_graph(
         num_parts,
         adjacency=pymetis.CSRAdjacency(adjacency.indptr.numpy(), adjacency.indices.long().numpy()),

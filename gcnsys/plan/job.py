@@ -73,10 +73,10 @@ class Job:
     def reduced(self) -> list[int]:
         """How many numbers each reduction of a training epoch adds up over ranks.
 
-        Gradients, the loss and what ranks tell each other go in one; batch norm asks for a count, a mean and
-        a variance, and in backward for the gradients of the last two.
+        Gradients, how many ranks have each, the loss and what ranks tell each other go in one; batch norm
+        asks for a count, a mean and a variance, and in backward for the gradients of the last two.
         """
-        learnt = sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+        learnt = sum(weight.numel() + 1 for weight in self.model.parameters() if weight.requires_grad)
         found = [learnt + 1 + len(Votes.__dataclass_fields__)]
         for module in self.model.modules():
             if isinstance(module, BatchNorm):

@@ -27,7 +27,7 @@ from gcnsys.runtime.traffic import Kind, Mark, Traffic
 _GLANCE = 1e-4
 """Seconds between looks at what a GPU is at."""
 
-_SLACK = 60.0
+SLACK = 60.0
 """Seconds that NCCL waits longer before it ends the process: whoever waits here says first who is gone."""
 
 
@@ -101,7 +101,7 @@ class Comm:
             self._helper.timeout = seconds
         if self.wire.type == "cuda":  # NCCL takes no timeout with a call
             for group in {self.group, self._halo_group}:
-                _set_pg_timeout(timedelta(seconds=seconds + _SLACK), group)
+                _set_pg_timeout(timedelta(seconds=seconds + SLACK), group)
 
     def close(self) -> None:
         """Let go of the group.

@@ -166,23 +166,27 @@ class Drawer:
         return table
 
 
-def agree_on_draws(drawers: Sequence[Drawer], occasions: Sequence[Occasion], comm: Comm) -> None:
+def agree_on_draws(looked_at: Sequence[tuple[Drawer, Occasion]], comm: Comm) -> None:
     """Make sure that both ends of every pair draw the same rows; collective.
+
+    Args:
+        looked_at: drawers and occasions, the same ones on all ranks.
+        comm: the ranks.
 
     Raises:
         InputError: on every rank, if a sampler draws what cannot cross, or other rows on the two ends.
     """
     with comm.agreed():
-        tables = [drawer.digest(occasion) for drawer in drawers for occasion in occasions]
+        tables = [drawer.digest(occasion) for drawer, occasion in looked_at]
     if not tables:
         return
     sender, receiver = comm.add(torch.stack(tables), "control").unbind(1)
     differ = torch.nonzero(sender != receiver)
     if differ.numel():
         which, a, b = differ[0].tolist()
-        occasion = occasions[which % len(occasions)]
+        drawer, occasion = looked_at[which]
         raise known_to_all(
-            f"the boundary sampler {drawers[0].name!r} draws other rows on rank {a}, which sends them, than "
+            f"the boundary sampler {drawer.name!r} draws other rows on rank {a}, which sends them, than "
             f"on rank {b}, which gets them (epoch {occasion.epoch}); a draw must follow from its arguments",
             InputError,
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,7 @@ from torch._C._distributed_c10d import HashStore, PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from gcnsys.errors import InputError, PeerError
-from gcnsys.runtime.comm import Comm
+from gcnsys.runtime.comm import SLACK, Comm
 from gcnsys.runtime.heartbeat import Heartbeat
 from gcnsys.runtime.meeting import meet
 
@@ -99,7 +100,10 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
     try:
         store = _store(rank, size, patience)
         own = PrefixStore(meet(store, rank, size, timeout), store)
+        _same_backend(own, rank, placement.backend)
         heartbeat = Heartbeat(_copy(own), rank, size) if size > 1 else None
+        if placement.backend == "nccl":  # ends the process when its time is up: whoever waits here says why
+            patience += timedelta(seconds=SLACK)
         dist.init_process_group(placement.backend, store=own, rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError) as error:
         raise PeerError(
@@ -135,6 +139,23 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
         dist.destroy_process_group()
         if heartbeat is not None:
             heartbeat.close()
+
+
+def _same_backend(store: Store, rank: int, backend: str) -> None:
+    """Refuse to wait for ranks that talk otherwise, as where one machine has fewer GPUs than the others.
+
+    Raises:
+        PeerError: this rank's is not rank 0's.
+    """
+    if rank == 0:
+        store.set("backend", f"{backend} on {socket.gethostname()}")
+        return
+    others, _, host = str(store.get("backend"), "utf-8").partition(" on ")
+    if others != backend:
+        raise PeerError(
+            f"rank {rank} on {socket.gethostname()} talks by {backend}, rank 0 on {host} by {others}; start "
+            f"as many ranks on each machine as it has GPUs, or give all of them the same --device"
+        )
 
 
 def _store(rank: int, size: int, patience: timedelta) -> Store:

@@ -179,13 +179,13 @@ class RunConfig(BaseModel):
         description="train, val, test shares if none stored (default: 0.6,0.2,0.2), or of links (default: "
         "0.85,0.05,0.1)",
     )
-    split_seed: int = Field(0, ge=0, description="of that split")
+    split_seed: int = Field(0, ge=0, lt=2**63, description="of that split")
     partition_method: str = Field("metis", description="metis, random, range, stream or file:PATH")
     objective: Objective = Field("volume", description="what METIS minimizes")
     balance: Balance | None = Field(None, description="nodes, train or edges (default: train if inductive)")
     order: Order = Field("auto", description="of each part's nodes, for speed only; auto: by size")
-    partition_seed: int = Field(0, ge=0, description="of the partition method and order")
-    seed: int = Field(0, ge=0, description="of initial weights and dropout")
+    partition_seed: int = Field(0, ge=0, lt=2**63, description="of the partition method and order")
+    seed: int = Field(0, ge=0, lt=2**63, description="of initial weights and dropout")
     dtype: Literal["float32", "float64"] = Field("float32", description="of features and weights")
     precision: Literal["full", "bf16"] = Field(
         "full",

@@ -164,13 +164,24 @@ class Keeper:
         writing, checkpoints = self._writing, self._checkpoints
         assert writing is not None
         assert checkpoints is not None
-        texts = self.comm.texts(described(writing.written))
-        with self.comm.agreed():
-            if self.comm.rank == 0:
-                with self.noting():
-                    checkpoints.complete(writing.epoch, self._manifest(writing.epoch, texts, stopped))
-                self.check()
+        self.comm.doing("completing a checkpoint")
+        with self._patient():
+            texts = self.comm.texts(described(writing.written))
+            with self.comm.agreed():
+                if self.comm.rank == 0:
+                    with self.noting():
+                        checkpoints.complete(writing.epoch, self._manifest(writing.epoch, texts, stopped))
+                    self.check()
         self._writing, self._last = None, writing.epoch
+
+    @contextlib.contextmanager
+    def _patient(self) -> Iterator[None]:
+        """Wait longer for the others: slow disks may take as long as starting may."""
+        patience, self.comm.timeout = self.comm.timeout, max(self.comm.timeout, self.config.startup_timeout)
+        try:
+            yield
+        finally:
+            self.comm.timeout = patience
 
     def _manifest(self, epoch: int, texts: list[str], stopped: int) -> Manifest:
         cut = self.partitioning.manifest
@@ -181,14 +192,13 @@ class Keeper:
         )  # fmt: skip
 
     def _save(self, done: int, stopped: int = 0) -> None:
-        """Write a checkpoint now, and wait for it; slow disks may take as long as starting may."""
-        patience, self.comm.timeout = self.comm.timeout, max(self.comm.timeout, self.config.startup_timeout)
-        if self._writing is not None:
-            self._await()
-        self._begin(done)
-        if self._writing is not None:
-            self._await(stopped)
-        self.comm.timeout = patience
+        """Write a checkpoint now, and wait for it."""
+        with self._patient():
+            if self._writing is not None:
+                self._await()
+            self._begin(done)
+            if self._writing is not None:
+                self._await(stopped)
 
     def _await(self, stopped: int = 0) -> None:
         assert self._writing is not None

@@ -97,7 +97,6 @@ class Trainer:
         self.ballot: Callable[[], Votes] = Votes
         self.votes = Votes()
         self.sampled: dict[str, float] = {}
-        self._learns: tuple[tuple[bool, ...], list[bool]] | None = None
         self._share_weights()
         self.num_train = int(comm.add(torch.tensor([task.size(training)]), "control"))
 
@@ -176,43 +175,32 @@ class Trainer:
     def _reduce(self, loss: Tensor, number: int) -> float:
         """Add gradients, loss and votes up over ranks, in one message; returns the global loss.
 
+        A weight that the rows of some ranks alone reach has a gradient on all: how many do is told, too.
+
         Raises:
             GcnsysError: the loss or a gradient is not finite.
         """
-        gradients = self._gradients()
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        gradients = [weight.grad for weight in weights]
+        filled = [
+            torch.zeros_like(weight) if gradient is None else gradient
+            for weight, gradient in zip(weights, gradients, strict=True)
+        ]
+        reached = loss.new_tensor([gradient is not None for gradient in gradients])
         votes = self.ballot().joined(loss)
         flat = self.comm.add(
-            torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1), votes])
+            torch.cat([*(each.flatten() for each in filled), reached, loss.reshape(1), votes])
         )
-        sizes = [gradient.numel() for gradient in gradients]
-        *pieces, total, votes = flat.split([*sizes, 1, votes.numel()])
-        for gradient, piece in zip(gradients, pieces, strict=True):
-            gradient.copy_(piece.view_as(gradient))
+        sizes = [weight.numel() for weight in weights]
+        *pieces, reached, total, votes = flat.split([*sizes, len(weights), 1, votes.numel()])
+        for weight, gradient, piece, ranks in zip(weights, filled, pieces, reached.tolist(), strict=True):
+            # What no rank reaches has no gradient: a step would still decay it.
+            weight.grad = gradient.copy_(piece.view_as(gradient)) if ranks else None
         if not bool(flat.sum().isfinite()) and not bool(flat.isfinite().all()):
             what = blamed(self.model, self.evaluation, float(total), number, self.comm)
             raise known_to_all(f"{what}; lower the learning rate or scale the features")
         self.votes = Votes.counted(votes)
         return float(total)
-
-    def _gradients(self) -> list[Tensor]:
-        """Of all weights that learn: where the rows of a rank do not reach one that others reach, it is zero.
-
-        Which ones any rank reaches is found out in the first step, and again when others are to learn.
-        """
-        weights = list(self.model.parameters())
-        if self.comm.size == 1:
-            return [weight.grad for weight in weights if weight.grad is not None]
-        asked = tuple(weight.requires_grad for weight in weights)
-        if self._learns is None or self._learns[0] != asked:
-            own = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)
-            self._learns = asked, (self.comm.greatest(own) > 0).tolist()
-        found = []
-        for weight, learns in zip(weights, self._learns[1], strict=True):
-            if learns and weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            if weight.grad is not None:
-                found.append(weight.grad)
-        return found
 
     @torch.no_grad()
     def logits(self) -> Tensor:

@@ -197,9 +197,18 @@ def crossing(
             )
             blocks.append(block.through(exchange))
     if agree and sampler is not None:
-        layers = range(len(view.blocks)) if choices.draws_per == "layer" else range(1)
-        occasions = [Occasion(choices.seed, epoch, layer) for epoch in range(3) for layer in layers]
-        agree_on_draws(drawers, occasions, comm)
+        apart = choices.draws_per == "layer"
+        own = torch.tensor([apart or drawer not in drawers[:at] for at, drawer in enumerate(drawers)])
+        # What one rank draws anew for a layer, others may have drawn before.
+        anew = torch.nonzero(comm.greatest(own.int())).flatten().tolist()
+        agree_on_draws(
+            [
+                (drawers[layer], Occasion(choices.seed, epoch, layer if apart else 0))
+                for layer in anew
+                for epoch in range(3)
+            ],
+            comm,
+        )
     return replace(view, blocks=tuple(blocks))
 
 

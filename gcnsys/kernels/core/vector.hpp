@@ -51,6 +51,19 @@ inline void narrow(float x, bfloat16& to) {
     to.bits = is_nan ? std::uint16_t((word >> 16) | 0x40) : std::uint16_t((word + 0x7fff + ((word >> 16) & 1)) >> 16);
 }
 
+// Keeps a product from being fused with an addition that follows, which the compiler would do in some passes and not
+// in others: every way to a sum gives the same bits.
+template <class T>
+inline void round_here(T& v) {
+#if defined(__x86_64__)
+    asm("" : "+x"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#else
+    asm("" : "+m"(v));
+#endif
+}
+
 // A register of stored numbers, added up in their wide type.
 template <class Stored>
 struct Sum {
@@ -59,7 +72,7 @@ struct Sum {
 
     void add(const Stored* from) { v += load(from); }
     void add(const Stored* from, Stored factor) { v += load(from) * factor; }
-    void scale(Stored factor) { v *= factor; }
+    void scale(Stored factor) { v *= factor, round_here(v); }
     void store_to(Stored* to) const { store(v, to); }
     // Put aside and taken up again, in the wide type.
     void keep(Stored* to) const { store(v, to); }
@@ -80,7 +93,7 @@ struct Sum<bfloat16> {
         even += Lanes<float>(words << 16) * factor;
         odd += Lanes<float>(words & 0xffff0000u) * factor;
     }
-    void scale(float factor) { even *= factor, odd *= factor; }
+    void scale(float factor) { even *= factor, odd *= factor, round_here(even), round_here(odd); }
     void store_to(bfloat16* to) const {
         const Words words = rounded(even) >> 16 | (rounded(odd) & 0xffff0000u);
         std::memcpy(to, &words, sizeof words);
