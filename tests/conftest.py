@@ -31,6 +31,17 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
+@pytest.fixture(autouse=True)
+def _environment():
+    """What a test leaves in the environment, such as that of ranks which it launched, is gone after it."""
+    before = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    yield
+    for name in set(os.environ) - set(before):
+        if not name.startswith("PYTEST"):
+            del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real graphs: ``GCNSYS_DATA``, or ``../shared/data`` beside the checkout."""

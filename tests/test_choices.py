@@ -220,7 +220,7 @@ def test_codecs_send_what_they_claim(codec, most):
 )
 def test_no_rows_are_no_traffic(choices):
     for last, _, _ in epochs_of(choices):
-        assert (last.halo_bytes, last.comm_seconds < 0.05) == (0, True)
+        assert (last.halo_bytes, last.buffer_bytes) == (0, 0)
 
 
 def test_a_pipeline_sends_as_much_as_an_exact_run_in_every_epoch():

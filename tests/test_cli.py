@@ -310,6 +310,20 @@ def test_a_mistake_gets_one_sentence(capsys, arguments, told):
     assert told in refused(capsys, *arguments)
 
 
+@pytest.mark.parametrize(
+    "command", [("islandize", "digits"), ("polarize", "digits", "--out", "made"), ("estimate", "digits")]
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "needs the package 'matplotlib'" in refused(capsys, *command, "--plot", "picture.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_islands_are_not_looked_for_where_they_cannot_be_kept(capsys, tmp_path):
+    assert "exists; choose another --out" in refused(capsys, "islandize", "digits", "--out", tmp_path)
+
+
 MASKS = ("train_mask", "val_mask", "test_mask")
 BROKEN = {
     "no nodes": (

@@ -25,7 +25,7 @@ from gcnsys.runtime.heartbeat import Heartbeat
 from gcnsys.runtime.meeting import meet
 from gcnsys.testing.ranks import run_ranks
 
-QUICK = 0.05
+QUICK = 0.2
 """Seconds between the marks of a test's ranks."""
 
 
@@ -82,6 +82,18 @@ def test_a_rank_that_keeps_the_others_waiting_is_named():
     assert "is alive, but has kept the others waiting for 9 s in epoch 3" in said
 
 
+def test_a_rank_that_waits_for_its_own_thread_is_named_only_if_that_does_not_wait():
+    with Group(3) as ranks:
+        ranks[0].waits = True
+        for rank in (1, 2):
+            ranks[rank].leans = True
+        ranks[1].waits_beside = True  # as the thread of rank 0 does
+        ranks[2].doing = "epoch 3"
+        time.sleep(3 * QUICK)
+        said = ranks[0].culprit("Timed out", waited=9.0)
+    assert said.startswith("rank 2 on ")
+
+
 def test_when_all_are_there_only_the_cause_is_said():
     with Group(2) as ranks:
         assert (
@@ -117,29 +129,39 @@ def test_what_a_rank_says_of_itself_is_not_said_again():
 def test_a_comm_that_waits_in_vain_gives_up_after_its_timeout():
     def body(comm: Comm):
         if comm.rank == 1:
-            time.sleep(2)
+            done.wait(60)
             return None
         comm.timeout = 0.5
         began = time.monotonic()
-        with pytest.raises(GcnsysError, match="lost contact"):
-            comm.add(torch.ones(1))
+        try:
+            with pytest.raises(GcnsysError, match="lost contact"):
+                comm.add(torch.ones(1))
+        finally:
+            done.set()
         return time.monotonic() - began
 
-    assert 0.4 < run_ranks(2, body)[0] < 1.9
+    done = threading.Event()
+
+    assert 0.4 < run_ranks(2, body)[0] < 15
 
 
 @pytest.mark.parametrize("kind", ["swap", "share", "greatest"])
 def test_every_collective_keeps_the_timeout(kind):
     def body(comm: Comm):
         if comm.rank == 0:
-            time.sleep(2)
-            return
+            done.wait(60)
+            return None
         comm.timeout = 0.5
-        call = getattr(comm, kind, None)
-        with pytest.raises(GcnsysError, match="lost contact"):
-            comm.swap(torch.ones(2, 3), (1, 1), (1, 1)).land() if kind == "swap" else call(torch.ones(1))
+        call, began = getattr(comm, kind, None), time.monotonic()
+        try:
+            with pytest.raises(GcnsysError, match="lost contact"):
+                comm.swap(torch.ones(2, 3), (1, 1), (1, 1)).land() if kind == "swap" else call(torch.ones(1))
+        finally:
+            done.set()
+        return time.monotonic() - began
 
-    run_ranks(2, body)
+    done = threading.Event()
+    assert run_ranks(2, body)[1] < 15  # the group's own timeout is longer
 
 
 def greeted(ranks, store, tokens, patience=20.0):

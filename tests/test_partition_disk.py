@@ -551,6 +551,10 @@ def test_a_file_is_flushed_before_it_takes_its_name(tmp_path, monkeypatch):
         )
     files.write(tmp_path / "file", b"content")
     assert done == ["fsync", "replace", "fsync"]
+    done.clear()
+    (tmp_path / ".file.tmp").write_bytes(b"new")
+    files.move_into_place(tmp_path / ".file.tmp", tmp_path / "file")
+    assert done == ["fsync", "replace", "fsync"]
 
 
 @pytest.mark.usefixtures("private_umask")

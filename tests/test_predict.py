@@ -82,8 +82,13 @@ def test_whatever_the_graph_and_the_training(home, form, inductive):
         command = ["predict", "run", "npz:mine.npz", "--kind", kind, "--out", f"{kind}.npy"]
         assert run(command) == 0
         found = torch.from_numpy(np.load(f"{kind}.npy"))
-        expected = as_kind(exact, kind, multilabel="multilabel" in form)
-        assert found.dtype == expected.dtype
+        expected = {
+            "logits": exact,
+            "probabilities": exact.sigmoid() if "multilabel" in form else exact.softmax(1),
+            "classes": exact > 0 if "multilabel" in form else exact.argmax(1),
+        }[kind]
+        assert found.dtype == as_kind(exact, kind, multilabel="multilabel" in form).dtype
+        found = found.to(expected.dtype)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -91,10 +96,14 @@ def test_the_last_weights_and_the_best(home):
     trained("--epochs", "30", "--lr", "0.05")
     states = {which: TrainedRun.open(home / "run", which).state for which in ("best", "final")}
     assert any(not torch.equal(states["best"][name], states["final"][name]) for name in states["best"])
-    for which in states:
+    data, said = load("npz:mine.npz"), json.loads((home / "run" / "summary.json").read_text())
+    for which, name in (("best", "test_acc_at_best_val"), ("final", "test_acc")):
         assert run(["predict", "run", "--weights", which, "--out", f"{which}.npy"]) == 0
-        expected = whole(TrainedRun.open(home / "run", which), load("npz:mine.npz"))
-        torch.testing.assert_close(torch.from_numpy(np.load(f"{which}.npy")), expected, rtol=1e-4, atol=1e-5)
+        expected = whole(TrainedRun.open(home / "run", which), data)
+        found = torch.from_numpy(np.load(f"{which}.npy"))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        right = (found.argmax(1) == data.y)[data.test_mask].float().mean()
+        assert float(right) == pytest.approx(said[name])
 
 
 def test_ranks_write_one_file_between_them(home):

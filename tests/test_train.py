@@ -21,7 +21,7 @@ from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import RunConfig, Task
 from gcnsys.train.best import Best
 from gcnsys.train.folder import RunFolder
-from gcnsys.train.optimizer import learning_rate_factor
+from gcnsys.train.optimizer import learning_rate_factor, make_optimizer
 from gcnsys.train.run import run_part
 from gcnsys.train.task import Score
 from gcnsys.train.timings import Timings
@@ -164,6 +164,17 @@ def test_weight_decay_reaches_the_layers_it_should(tmp_path):
     for name, decay, where in (("none", 0.0, "all"), ("first", 0.5, "first"), ("all", 0.5, "all")):
         losses[name] = trained(tmp_path, sample(), 1, weight_decay=decay, decay_on=where)["final_loss"]
     assert len(set(losses.values())) == 3
+
+
+@pytest.mark.parametrize("where", ["all", "first"])
+def test_weight_decay_is_of_the_weights_it_should_be_of(where):
+    config = RunConfig(data="digits", hidden=4, layers=3, weight_decay=0.5, decay_on=where)
+    model = build_model(config.model_settings(1), 5, 3, seed=0)
+    groups = make_optimizer(model, config).param_groups
+    decayed = {id(weight) for group in groups if group["weight_decay"] for weight in group["params"]}
+    wanted = model if where == "all" else model.first
+    assert decayed == {id(weight) for weight in wanted.parameters()}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
 def test_the_best_epoch_is_chosen_on_validation_alone():

@@ -144,20 +144,33 @@ class Comm:
     def timed(self, kind: Kind) -> Iterator[None]:
         """Charge the time a block takes to this kind of traffic."""
         began = Mark(self.wire)
-        marked = self.heartbeat if self._leads else None  # a helper's waiting says nothing of this rank's
-        if marked is not None:
-            marked.waits = True
+        self._say(waits=True)
         try:
             yield
         except RuntimeError as error:
             # A peer that is gone shows as a reset or timed-out connection on whatever we wait for.
             raise self._lost(kind, error) from error
         finally:
-            if marked is not None:
-                marked.waits = False
+            self._say(waits=False)
             self._marks.append((kind, began, Mark(self.wire)))
             if self.wire.type == "cpu":
                 self._charge()
+
+    def _say(self, *, waits: bool) -> None:
+        """Tell others that this end waits for them: a rank's own thread, or the one beside it."""
+        if self.heartbeat is not None:
+            setattr(self.heartbeat, "waits" if self._leads else "waits_beside", waits)
+
+    @contextlib.contextmanager
+    def leaning(self) -> Iterator[None]:
+        """Wait in a block for the thread that has the helper: where that waits, so does this rank."""
+        if self.heartbeat is not None:
+            self.heartbeat.leans = True
+        try:
+            yield
+        finally:
+            if self.heartbeat is not None:
+                self.heartbeat.leans = False
 
     def _charge(self) -> None:
         for kind, began, ended in self._marks:

@@ -44,11 +44,17 @@ class Heartbeat:
         rank: of this process.
         size: how many ranks there are.
         every: seconds between marks.
+
+    Attributes:
+        doing: what this rank is at.
+        waits: it waits for others.
+        waits_beside: a thread beside it does.
+        leans: it waits for that thread.
     """
 
     def __init__(self, store: Store, rank: int, size: int, *, every: float = EVERY) -> None:
         self.store, self.rank, self.size, self.every = store, rank, size, every
-        self.doing, self.waits = "starting", False
+        self.doing, self.waits, self.waits_beside, self.leans = "starting", False, False, False
         self._count, self._unheard = 0, False
         self._own: str | None = None
         self._asking = threading.Lock()
@@ -146,16 +152,17 @@ class Heartbeat:
 
     def _mark(self) -> None:
         self._count += 1
-        text = f"{self._count}\n{socket.gethostname()}\n{self.doing}\n{int(self.waits)}"
+        waits = self.waits or (self.leans and self.waits_beside)
+        text = f"{self._count}\n{socket.gethostname()}\n{self.doing}\n{int(waits)}"
         self.store.set(f"{_MARK}/{self.rank}", text)
 
     def _look(self) -> list[Mark]:
-        marks = []
-        for rank in range(self.size):
-            key = f"{_MARK}/{rank}"
-            if not self.store.check([key]):
-                marks.append(Mark(0))
-                continue
-            count, host, doing, waits = self.store.get(key).decode().split("\n")
-            marks.append(Mark(int(count), host, doing, waits == "1"))
-        return marks
+        keys = [f"{_MARK}/{rank}" for rank in range(self.size)]
+        if self.store.check(keys):  # all ranks may look at once: two requests, not two a rank
+            return [_read(text) for text in self.store.multi_get(keys)]
+        return [_read(self.store.get(key)) if self.store.check([key]) else Mark(0) for key in keys]
+
+
+def _read(text: bytes) -> Mark:
+    count, host, doing, waits = text.decode().split("\n")
+    return Mark(int(count), host, doing, waits == "1")

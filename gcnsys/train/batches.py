@@ -190,7 +190,7 @@ class _Ahead:
 
     def next(self) -> Batch:
         began = time.perf_counter()
-        with labelled("wait for a batch"):
+        with labelled("wait for a batch"), self.batches.main.leaning():
             made = self._made.get()
         self.batches.main.traffic.seconds["halo"] += time.perf_counter() - began
         if isinstance(made, Exception):
