@@ -28,6 +28,9 @@ _MIX32 = (0x85EBCA6B - 2**32, 0xC2B2AE35 - 2**32)
 _CHUNK = 1 << 16
 """Elements hashed at a time on a CPU: few enough for the temporaries to stay in its cache."""
 
+_GPU_CHUNK = 1 << 26
+"""The same on a GPU: a hash has several temporaries, which together would be larger than the rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class DropoutKey:
@@ -110,7 +113,7 @@ def drop_into(x: Tensor, a: Tensor, b: Tensor, rate: float, out: Tensor, *, firs
         return
     width = x.shape[1]
     features = torch.arange(first_feature, first_feature + width, dtype=torch.int32, device=x.device)
-    step = max(1, _CHUNK // max(1, width)) if x.device.type == "cpu" else max(1, x.shape[0])
+    step = max(1, (_CHUNK if x.device.type == "cpu" else _GPU_CHUNK) // max(1, width))
     for start in range(0, x.shape[0], step):
         rows = slice(start, start + step)
         mask = kept(a[rows, None], b[rows, None], features, rate)

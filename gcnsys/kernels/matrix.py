@@ -184,7 +184,7 @@ class Matrix:
 
 
 def _mapped(x: Tensor, column_map: Tensor) -> Tensor:
-    present = column_map >= 0
-    rows = x.new_zeros(column_map.numel(), x.shape[1])
-    rows[present] = x[column_map[present].long()]
-    return rows
+    if not x.shape[0]:
+        return x.new_zeros(column_map.numel(), x.shape[1])
+    # How many columns are present nobody asks: a GPU would be waited for.
+    return torch.where((column_map >= 0)[:, None], x[column_map.long().clamp(min=0)], 0)

@@ -28,8 +28,9 @@ class RowSelection:
         return self._matrix.times(x, rows=positions)
 
     def add_back(
-        self, taken: Tensor, out: Tensor, *, scale: Tensor | None = None, place: Tensor | None = None
-    ) -> Tensor:
+        self, taken: Tensor, out: Tensor, *, scale: Tensor | None = None, place: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Add ``S^T D y``, ``[B, F]``, to ``out`` ``[n, F]``: rows taken more than once add up.
 
         Args:
@@ -38,14 +39,16 @@ class RowSelection:
             scale: ``[B]`` diagonal D.
             place: ``[B]`` the row of ``taken`` that each row of y is, negative where it counts as 0; None:
                 all are there.
+            positions: the rows of y that ``taken`` has, in its order, where they are known as well.
         """
         if native_for(taken) is not None:
             return self._matrix.flipped.times(taken, out, column_scale=scale, column_map=place)
         rows = self.rows
         if place is not None:
-            present = torch.nonzero(place >= 0).flatten()
-            rows, taken = rows[present], taken[place[present]]
-            scale = None if scale is None else scale[present]
+            if positions is None:  # how many there are a GPU would have to be asked
+                positions = torch.nonzero(place >= 0).flatten()
+                taken = taken[place[positions]]
+            rows, scale = rows[positions], None if scale is None else scale[positions]
         wide = taken.to(summed(taken.dtype))
         if scale is not None:
             wide = wide * scale.to(wide)[:, None]

@@ -201,7 +201,10 @@ def _added_back(block: PartBlock, returned: Arrival, out: Tensor, scale: Tensor 
     # A boundary row sent to two peers gets two gradients: add, never assign.
     if not returned.crossing.sent.size:
         return out
-    return block.boundary.add_back(returned.rows, out, scale=scale, place=returned.crossing.sent.place)
+    sent = returned.crossing.sent
+    return block.boundary.add_back(
+        returned.rows, out, scale=scale, place=sent.place, positions=sent.positions
+    )
 
 
 def _spread(arrival: Arrival, share: Share) -> Tensor:

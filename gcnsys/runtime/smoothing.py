@@ -24,6 +24,7 @@ class Running:
         self.num_rows, self.gamma, self.corrected = num_rows, gamma, corrected
         self.mean: Tensor | None = None
         self.arrivals = torch.zeros(num_rows, dtype=torch.int64)
+        self._least: int | None = None
 
     @property
     def nbytes(self) -> int:
@@ -44,8 +45,11 @@ class Running:
         if self.mean is None:
             self.mean = rows.new_zeros(self.num_rows, rows.shape[1])
             self.arrivals = self.arrivals.to(rows.device)
+        if self._least is None:  # looked up once: every look waits for a GPU
+            self._least = int(self.arrivals.min()) if self.num_rows else 0
         if positions is None:
             self.arrivals += 1
+            self._least += 1
             found = self.mean.lerp_(rows, 1 - self.gamma)
         else:
             self.arrivals[positions] += 1
@@ -54,8 +58,8 @@ class Running:
         found = found.to(stored)
         if not self.corrected or not self.arrivals.numel():
             return found, None
-        past = self.gamma ** self.arrivals.double()
-        if float(past.max()) < 1e-17:
+        if self.gamma**self._least < 1e-17:
             return found, None
+        past = self.gamma ** self.arrivals.double()
         # A row that never arrived is 0, and 0 times infinity would not be.
         return found, torch.where(self.arrivals > 0, 1 / (1 - past), 0.0)
