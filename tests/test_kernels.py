@@ -114,6 +114,13 @@ def test_a_symmetric_matrix_serves_as_its_own_transpose(graph, seed):
     torch.testing.assert_close(found, dense(graph.adjacency).T @ y, **TIGHT)
 
 
+def test_a_transpose_that_was_made_moves_along():
+    matrix = Matrix(CSR(torch.tensor([0, 2, 3]), torch.tensor([0, 2, 1], dtype=torch.int32), 3))
+    assert matrix.flipped.csr.num_rows == 3
+    moved = matrix.to(torch.device("meta"))  # from which nothing can be read: none could be made there
+    assert moved.flipped.csr.indices.device.type == "meta"
+
+
 @given(matrices(), seeds())
 def test_products_add_to_what_is_there(csr, seed):
     x, y = normal(seed, csr.num_cols, 3), normal(seed + 1, csr.num_rows, 3)

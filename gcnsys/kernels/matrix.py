@@ -55,8 +55,11 @@ class Matrix:
         return self._flipped
 
     def to(self, device: torch.device) -> "Matrix":
-        """The same matrix in another memory."""
-        return Matrix(self.csr.to(device), symmetric=self.symmetric)
+        """The same matrix in another memory, with its transpose if that was made."""
+        moved = Matrix(self.csr.to(device), symmetric=self.symmetric)
+        if not self.symmetric and self._flipped is not None:
+            moved._flipped = Matrix(self._flipped.csr.to(device))
+        return moved
 
     def times(
         self,

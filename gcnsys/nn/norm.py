@@ -78,8 +78,9 @@ class BatchNorm(nn.Module):
 
 def over_ranks(x: Tensor, block: Block) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Over the rows of all ranks: the mean ``[F]``, ``x`` less it, the variance ``[F]``, their count."""
-    count = block.total(x.new_full((1,), x.shape[0]))
-    mean = block.total(x.sum(0)) / count
+    sums = block.total(torch.cat([x.sum(0), x.new_full((1,), x.shape[0])]))  # one message for both
+    count = sums[-1:].detach()
+    mean = sums[:-1] / count
     centred = x - mean
     return mean, centred, block.total(centred.square().sum(0)) / count, count
 

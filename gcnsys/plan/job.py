@@ -74,14 +74,14 @@ class Job:
         """How many numbers each reduction of a training epoch adds up over ranks.
 
         Gradients, how many ranks have each, the loss and what ranks tell each other go in one; batch norm
-        asks for a count, a mean and a variance, and in backward for the gradients of the last two.
+        asks for a mean, with a count, and for a variance, and in backward for the gradients of both.
         """
         learnt = sum(weight.numel() + 1 for weight in self.model.parameters() if weight.requires_grad)
         found = [learnt + 1 + len(Votes.__dataclass_fields__)]
         for module in self.model.modules():
             if isinstance(module, BatchNorm):
                 width = next(module.parameters()).numel()
-                found += [1, width, width, width, width]
+                found += [width + 1, width, width + 1, width]
         return found
 
     @cached_property
