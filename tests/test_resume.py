@@ -454,6 +454,15 @@ def test_state_that_does_not_fit_is_refused(cuts, tmp_path):
         run(tmp_path / "run", config, resume=tmp_path / "run")
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C is heard, whoever started the tests: shells have what they start in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_signals_are_noted_and_handlers_put_back():
     before = signal.getsignal(signal.SIGTERM)
     with requests() as request:
