@@ -146,7 +146,7 @@ class Batches:
                 block.find_degrees = lambda ids: degrees.take(slice(ids.numel()))
             if isinstance(block, LocalBlock):
                 block.over_ranks = self._total if self.comm.size > 1 else None
-        if self.device.type != "cpu":  # found on this thread's processor: backward would fetch the graph for it
+        if self.device.type != "cpu":  # backward would fetch the graph from the device for it
             for block in sample.blocks[1:]:
                 if isinstance(block, LocalBlock):
                     _ = block.matrix.flipped
