@@ -32,14 +32,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def _environment():
-    """What a test leaves in the environment, such as that of ranks which it launched, is gone after it."""
-    before = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+def _launched_from_here():
+    """What launching ranks leaves in the environment is gone after the test."""
+    before = os.environ.get("GCNSYS_LAUNCHER")
     yield
-    for name in set(os.environ) - set(before):
-        if not name.startswith("PYTEST"):
-            del os.environ[name]
-    os.environ.update(before)
+    if before is None:
+        os.environ.pop("GCNSYS_LAUNCHER", None)
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,8 @@ def test_two_local_ranks_compute_what_one_does(capfd, tmp_path):
     assert two["test_acc"] == one["test_acc"]
     assert min(two["halo_bytes_sent_per_epoch"]) > 0
     assert one["halo_bytes_sent_per_epoch"] == [0]
-    assert list((tmp_path / "temporary").iterdir()) == []
+    left = [path.name for path in (tmp_path / "temporary").iterdir()]
+    assert [name for name in left if not name.startswith("torchinductor")] == []  # torch's own cache
 
 
 @pytest.mark.processes
