@@ -102,8 +102,7 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
     path = Path(os.path.realpath(path))  # where a link leads, so that both lie on one disk
     if path.parent.is_dir():
         remove_leftovers(path)
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; choose another --out or pass --overwrite")
+    refuse_existing(path, overwrite=overwrite)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is not a folder; choose another --out")
     if path.exists() and any(path.iterdir()) and not (path / holding).exists():
@@ -127,6 +126,16 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
         raise
     finally:
         os.close(handle)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Find out before the work whether its result may be kept.
+
+    Raises:
+        InputError: there is something already that may not be overwritten.
+    """
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; choose another --out or pass --overwrite")
 
 
 def remove_leftovers(path: Path) -> None:

@@ -23,6 +23,7 @@ from gcnsys.errors import GcnsysError, PeerError
 from gcnsys.runtime.comm import Comm
 from gcnsys.runtime.heartbeat import Heartbeat
 from gcnsys.runtime.meeting import meet
+from gcnsys.runtime.process import _same_backend
 from gcnsys.testing.ranks import run_ranks
 
 QUICK = 0.2
@@ -209,6 +210,14 @@ def test_a_rank_that_never_comes_is_waited_for_no_longer_than_asked():
     with pytest.raises(PeerError, match="rank 0, or one that it waits for, did not come"):
         meet(store, 1, 2, 0.3)
     assert time.monotonic() - began < 5
+
+
+def test_ranks_that_talk_otherwise_refuse_each_other_at_once():
+    store = HashStore()
+    _same_backend(store, 0, "nccl")
+    _same_backend(store, 1, "nccl")
+    with pytest.raises(PeerError, match=r"^rank 2 on .* talks by gloo, rank 0 on .* by nccl; start as many"):
+        _same_backend(store, 2, "gloo")
 
 
 def launched(folder, *options, parts=2, epochs=100_000):

@@ -7,7 +7,7 @@ from typing import Any
 
 from gcnsys.cli.output import Output
 from gcnsys.datasets import load
-from gcnsys.errors import InputError
+from gcnsys.files import refuse_existing
 from gcnsys.islands import Islands, Rounds, disk, locate, windows
 from gcnsys.islands.plan import ReusePlan, check, looped
 from gcnsys.islands.share import shared_sums
@@ -47,8 +47,8 @@ def add(subparsers: Any) -> None:
 
 def _islandize(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     rounds = Rounds(options.cap, options.decay, options.threshold)
-    if options.out and options.out.exists() and not options.overwrite:
-        raise InputError(f"{options.out} exists; choose another --out or pass --overwrite")
+    if options.out:
+        refuse_existing(options.out, overwrite=options.overwrite)
     with output.working():
         dataset = load(options.spec)
         began = time.perf_counter()

@@ -29,7 +29,7 @@ from gcnsys.cli import (
 )
 from gcnsys.cli.output import Output
 from gcnsys.errors import GcnsysError, of_system
-from gcnsys.registry import require, unknown
+from gcnsys.registry import unknown
 from gcnsys.train.folder import plain
 
 COMMANDS = {
@@ -89,7 +89,9 @@ def run(arguments: Sequence[str]) -> int:
             raise unknown("command", arguments[0], COMMANDS)
         options = parser().parse_args(arguments, argparse.Namespace(arguments=list(arguments)))
         if getattr(options, "plot", None):  # before hours of work, not after them
-            require("matplotlib", extra="report", purpose="drawing a picture")
+            from gcnsys.report.style import drawable
+
+            drawable()
         result = options.run(options, output)
     except GcnsysError as error:
         if not error.said:

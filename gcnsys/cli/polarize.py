@@ -11,6 +11,7 @@ from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.datasets import Dataset, load
 from gcnsys.errors import InputError
+from gcnsys.files import refuse_existing
 from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, disk, polarize, shared
 from gcnsys.polarize.learn import Setting
 from gcnsys.polarize.pipeline import From, Polarized
@@ -171,8 +172,8 @@ def _polarize(options: argparse.Namespace, output: Output) -> dict[str, Any] | N
     settings, precision = _settings(options, config.seed), _precision(options)
     ranks = config.parts or 1
     Placement.choose(config.device, 0, ranks)  # refuses a device that is not there
-    if options.out and options.out.exists() and not options.overwrite:
-        raise InputError(f"{options.out} exists; choose another --out or pass --overwrite")
+    if options.out:
+        refuse_existing(options.out, overwrite=options.overwrite)
     if ranks > 1 and not launched_by_torchrun():
         options.exit_code = launch(ranks, options.arguments)
         return None

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from gcnsys.cli.options import add_trained
 from gcnsys.cli.output import Output
 from gcnsys.errors import InputError, known_to_all
+from gcnsys.files import refuse_existing
 from gcnsys.runtime import joined
 from gcnsys.runtime.launch import launch
 from gcnsys.runtime.process import launched_by_torchrun
@@ -62,8 +63,7 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--parts {options.parts}: there must be at least 1")
     if options.out.suffix != ".npy":
         raise InputError(f"--out {options.out}: the file is a NumPy array; give it a name that ends in .npy")
-    if options.out.exists() and not options.overwrite:
-        raise InputError(f"{options.out} exists; choose another --out or pass --overwrite")
+    refuse_existing(options.out, overwrite=options.overwrite)
 
 
 def _configured(options: argparse.Namespace, run: TrainedRun) -> RunConfig:

@@ -72,11 +72,16 @@ def steps(key: DropoutKey) -> tuple[int, int, int]:
     return first, second, third
 
 
+def signed_steps(key: DropoutKey) -> tuple[int, ...]:
+    """The same as signed numbers of the same bits."""
+    return tuple(step - 2**64 if step >= 2**63 else step for step in steps(key))
+
+
 def row_words(key: DropoutKey, node_ids: Tensor) -> tuple[Tensor, Tensor]:
     """Two int32 words ``[n]`` for each of the given nodes."""
     words = node_ids.long()
-    for step in steps(key):
-        words = _scrambled(words + (step - 2**64 if step >= 2**63 else step))
+    for step in signed_steps(key):
+        words = _scrambled(words + step)
     low = (words << 32) >> 32
     return low.to(torch.int32), (words >> 32).to(torch.int32)
 

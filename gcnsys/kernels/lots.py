@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gcnsys.graph import offsets
 from gcnsys.kernels.backend import core
-from gcnsys.kernels.dropout import DropoutKey, row_words, steps
+from gcnsys.kernels.dropout import DropoutKey, row_words, signed_steps
 
 
 def drawn(keys: Sequence[DropoutKey], counts: Sequence[int], sizes: Sequence[int]) -> Tensor:
@@ -30,7 +30,7 @@ def drawn(keys: Sequence[DropoutKey], counts: Sequence[int], sizes: Sequence[int
     module, starts = core(), offsets(torch.tensor(counts, dtype=torch.int64))
     if module is not None:
         places = torch.empty(sum(sizes), dtype=torch.int64)
-        numbers = torch.tensor([_signed(step) for key in keys for step in steps(key)], dtype=torch.int64)
+        numbers = torch.tensor([step for key in keys for step in signed_steps(key)], dtype=torch.int64)
         sizes_of = torch.tensor(sizes, dtype=torch.int64)
         module.draw_lots(numbers, starts, sizes_of, places, torch.get_num_threads())
         return places
@@ -40,7 +40,3 @@ def drawn(keys: Sequence[DropoutKey], counts: Sequence[int], sizes: Sequence[int
         lots = high.long() << 32 | low.long() & (2**32 - 1)
         found.append(start + lots.sort().indices[:size].sort().values)
     return torch.cat(found)
-
-
-def _signed(word: int) -> int:
-    return word - 2**64 if word >= 2**63 else word

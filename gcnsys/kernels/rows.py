@@ -39,15 +39,13 @@ class RowSelection:
             scale: ``[B]`` diagonal D.
             place: ``[B]`` the row of ``taken`` that each row of y is, negative where it counts as 0; None:
                 all are there.
-            positions: the rows of y that ``taken`` has, in its order, where they are known as well.
+            positions: the rows of y that ``taken`` has, in its order; goes with ``place``, from which a GPU
+                would find them only by waiting.
         """
         if native_for(taken) is not None:
             return self._matrix.flipped.times(taken, out, column_scale=scale, column_map=place)
         rows = self.rows
-        if place is not None:
-            if positions is None:  # how many there are a GPU would have to be asked
-                positions = torch.nonzero(place >= 0).flatten()
-                taken = taken[place[positions]]
+        if positions is not None:
             rows, scale = rows[positions], None if scale is None else scale[positions]
         wide = taken.to(summed(taken.dtype))
         if scale is not None:

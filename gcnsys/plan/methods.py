@@ -16,7 +16,7 @@ from gcnsys.runtime.choices import Choices, Schedule
 from gcnsys.runtime.rows import sample_size
 from gcnsys.train.method import resolved
 
-DRAWN_ONCE = ("uniform", "importance")
+_DRAWN_ONCE = ("uniform", "importance")
 """Samplers that draw ``ceil(p n)`` rows of n."""
 
 _BITS: dict[str, Literal[8, 16]] = {"bf16": 16, "int8": 8}
@@ -69,7 +69,7 @@ class Method:
             InputError: a plug-in draws its rows, how many is not known.
         """
         choices = self.choices
-        if choices.rows not in ("all", "none", *DRAWN_ONCE):
+        if choices.rows not in ("all", "none", *_DRAWN_ONCE):
             raise InputError(f"rows = {choices.rows}: how many a plug-in draws is not known to a plan")
         bits = _BITS.get(choices.codec)
         row_bytes = Wire().row_bytes if bits is None else partial(wire_bytes, bits=bits)

@@ -10,7 +10,7 @@ from typing import Any
 from gcnsys.partition.costs import Load, Widths, lanes, sent_bytes
 from gcnsys.plan.cuts import Cut
 from gcnsys.plan.job import Job
-from gcnsys.plan.methods import DRAWN_ONCE, RISKS, Method
+from gcnsys.plan.methods import RISKS, Method
 from gcnsys.plan.miniature import held
 from gcnsys.plan.network import Network, ring_bytes
 from gcnsys.plan.pace import Pace
@@ -140,6 +140,6 @@ def _drawn_from(load: Load, method: Method) -> list[int]:
 
     Layers that share a graph share its draws.
     """
-    if method.choices.rows not in DRAWN_ONCE:
+    if not method.wire.draws:
         return []
     return [sum(side) for hop in load.hops for side in (hop.sends, hop.receives)]

@@ -12,9 +12,18 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 LINES = ("-", "--", ":", "-.")
 
 
+def drawable() -> None:
+    """Make sure that pictures can be drawn.
+
+    Raises:
+        MissingPackageError: they cannot.
+    """
+    require("matplotlib", extra="report", purpose="drawing a picture")
+
+
 def figure(rows: int, columns: int, *, width: float = 10.0, height: float = 4.0) -> tuple[Any, Any]:
     """A figure and its axes, drawn without a display."""
-    require("matplotlib", extra="report", purpose="drawing a picture")
+    drawable()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

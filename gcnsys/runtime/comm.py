@@ -158,8 +158,10 @@ class Comm:
 
     def _say(self, *, waits: bool) -> None:
         """Tell others that this end waits for them: a rank's own thread, or the one beside it."""
-        if self.heartbeat is not None:
-            setattr(self.heartbeat, "waits" if self._leads else "waits_beside", waits)
+        if self.heartbeat is not None and self._leads:
+            self.heartbeat.waits = waits
+        elif self.heartbeat is not None:
+            self.heartbeat.waits_beside = waits
 
     @contextlib.contextmanager
     def leaning(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ import torch.distributed.nn.functional
 from torch._C._distributed_c10d import HashStore, PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from gcnsys.errors import InputError, PeerError
+from gcnsys.errors import GcnsysError, InputError, PeerError
 from gcnsys.runtime.comm import SLACK, Comm
 from gcnsys.runtime.heartbeat import Heartbeat
 from gcnsys.runtime.meeting import meet
@@ -105,6 +105,8 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
         if placement.backend == "nccl":  # ends the process when its time is up: whoever waits here says why
             patience += timedelta(seconds=SLACK)
         dist.init_process_group(placement.backend, store=own, rank=rank, world_size=size, timeout=patience)
+    except GcnsysError:
+        raise
     except (RuntimeError, ValueError) as error:
         raise PeerError(
             f"rank {rank} of {size} could not join the others at "

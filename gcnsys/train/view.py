@@ -183,6 +183,7 @@ def crossing(
     if choices.pipelined:
         comm.separate_halo()
     drawers: list[Drawer] = []
+    anew: list[bool] = []
     blocks: list[Block] = []
     with comm.agreed():
         sampler = choices.sampler()
@@ -192,23 +193,20 @@ def crossing(
             again = layer > 0 and drawers[-1].graph is block.graph
             drawer = drawers[-1] if again else Drawer(block.graph, choices.rows, sampler, device)
             drawers.append(drawer)
+            anew.append(not again or choices.draws_per == "layer")
             exchange = Exchange(
                 block.graph, comm, choices, drawer=drawer, layer=layer, device=device, keep=keep
             )
             blocks.append(block.through(exchange))
     if agree and sampler is not None:
-        apart = choices.draws_per == "layer"
-        own = torch.tensor([apart or drawer not in drawers[:at] for at, drawer in enumerate(drawers)])
         # What one rank draws anew for a layer, others may have drawn before.
-        anew = torch.nonzero(comm.greatest(own.int())).flatten().tolist()
-        agree_on_draws(
-            [
-                (drawers[layer], Occasion(choices.seed, epoch, layer if apart else 0))
-                for layer in anew
-                for epoch in range(3)
-            ],
-            comm,
-        )
+        layers = torch.nonzero(comm.greatest(torch.tensor(anew).int())).flatten().tolist()
+        looked_at = [
+            (drawers[layer], Occasion(choices.seed, epoch, layer if choices.draws_per == "layer" else 0))
+            for layer in layers
+            for epoch in range(3)
+        ]
+        agree_on_draws(looked_at, comm)
     return replace(view, blocks=tuple(blocks))
 
 

@@ -115,11 +115,11 @@ void dequantize(const Array& wire, const Array& out, int bits, int threads) {
 }
 
 // Of each group of rows, `starts[g]` to `starts[g + 1]`, those `sizes[g]` whose lots are smallest: their places,
-// ascending. A lot is the row's number in its group, each of the group's three steps added and scrambled in turn, read as
-// a signed number; no two of a group are equal.
+// ascending. A lot is both words of the row's number in its group, by the group's three steps, read as one signed number;
+// no two of a group are equal.
 void draw_lots(const Array& steps, const Array& starts, const Array& sizes, const Array& places, int threads) {
     const std::int64_t groups = length(sizes);
-    const std::int64_t* step = vector<std::int64_t>(steps, 3 * groups, "steps");
+    const auto* step = reinterpret_cast<const std::uint64_t*>(vector<std::int64_t>(steps, 3 * groups, "steps"));
     const std::int64_t* start = vector<std::int64_t>(starts, groups + 1, "starts");
     const std::int64_t* size = vector<std::int64_t>(sizes, groups, "sizes");
     std::vector<std::int64_t> ends(std::size_t(groups) + 1, 0);
@@ -135,12 +135,9 @@ void draw_lots(const Array& steps, const Array& starts, const Array& sizes, cons
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads < 1 ? 1 : threads)
     for (std::int64_t g = 0; g < groups; ++g) {
         const std::int64_t first = start[g], last = start[g + 1];
-        for (std::int64_t row = first; row < last; ++row) {
-            std::uint64_t word = std::uint64_t(row - first);
-            for (int k = 0; k < 3; ++k) word = scrambled(word + std::uint64_t(step[3 * g + k]));
-            lots[row] = sorted[row] = std::int64_t(word);
-        }
         if (size[g] == 0) continue;
+        for (std::int64_t row = first; row < last; ++row)
+            lots[row] = sorted[row] = std::int64_t(words_of(step + 3 * g, row - first));
         const auto begin = sorted.begin() + first, greatest = begin + size[g] - 1;
         std::nth_element(begin, greatest, sorted.begin() + last);
         std::int64_t place = ends[g];

@@ -17,11 +17,17 @@ inline std::uint32_t hashed(std::uint32_t a, std::uint32_t b, std::uint32_t feat
     return h ^ (h >> 16);
 }
 
-// The 64-bit finalizer of SplitMix64.
-inline std::uint64_t scrambled(std::uint64_t word) {
-    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
-    word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
-    return word ^ (word >> 31);
+// Both words of a node, the first one below: a key's three steps are added in turn, each time through the 64-bit
+// finalizer of SplitMix64.
+inline std::uint64_t words_of(const std::uint64_t* steps, std::int64_t node) {
+    std::uint64_t word = std::uint64_t(node);
+    for (int k = 0; k < 3; ++k) {
+        word += steps[k];
+        word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
+        word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
+        word ^= word >> 31;
+    }
+    return word;
 }
 
 // Whether what hashes to `word` is kept. The torch side compares signed numbers: the same with the sign bit flipped.

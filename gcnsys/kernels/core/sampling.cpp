@@ -14,16 +14,7 @@ struct Words {
     std::uint32_t a, b;
 };
 
-inline Words words_of(const std::uint64_t (&steps)[3], std::int64_t node) {
-    std::uint64_t word = std::uint64_t(node);
-    for (const std::uint64_t step : steps) {
-        word += step;
-        word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
-        word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
-        word ^= word >> 31;
-    }
-    return {std::uint32_t(word), std::uint32_t(word >> 32)};
-}
+inline Words halves(std::uint64_t word) { return {std::uint32_t(word), std::uint32_t(word >> 32)}; }
 
 inline std::int64_t below(std::uint32_t word, std::int64_t count) {
     return std::int64_t((std::uint64_t(word) * std::uint64_t(count)) >> 32);
@@ -161,7 +152,7 @@ void drawn(const UniformDraw<Index>& d) {
                 begins[i] = std::int64_t(places.size());
                 places.resize(places.size() + std::size_t(count));
                 std::int64_t* sorted = places.data() + begins[i];
-                const Words words = words_of(asked.steps, asked.ids[row]);
+                const Words words = halves(words_of(asked.steps, asked.ids[row]));
                 if (d.repeated) repeated(words, size, count, sorted);
                 else if (count == size) std::iota(sorted, sorted + size, 0);
                 else if (size <= short_row) distinct_of_short(words, size, count, sorted);
@@ -187,7 +178,7 @@ void drawn(const WeightedDraw<Index>& d) {
         for (std::int64_t row = 0; row < asked.rows; ++row) {
             const std::int64_t node = asked.nodes[row], first = asked.indptr[node];
             const std::int64_t size = asked.indptr[node + 1] - first;
-            const Words words = words_of(asked.steps, asked.ids[row]);
+            const Words words = halves(words_of(asked.steps, asked.ids[row]));
             race.clear();
             for (std::int64_t i = 0; i < size; ++i) {
                 if (!(d.weight[first + i] > 0)) continue;

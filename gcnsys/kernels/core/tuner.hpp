@@ -75,7 +75,7 @@ private:
         // A slab far larger than the cache is slow, and as large as x: it is not even tried.
         const auto fits = [rows = rows](std::int64_t bytes) { return bytes << rows <= 4 * std::int64_t(last_cache_bytes()); };
         for (int bytes : {64, 128, 256})
-            if (alike != Alike::straight && bytes / number_bytes < width && (fits(bytes) || alike == Alike::slabs))
+            if (alike != Alike::straight && bytes / number_bytes < width && fits(bytes))
                 for (Prefetch prefetch : {Prefetch::none, Prefetch::near, Prefetch::far})
                     made.push_back({{bytes / number_bytes, prefetch}});
         // Blocks pay where a slab is larger than a core's own cache and there is a slab for each thread.
