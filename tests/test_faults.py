@@ -23,7 +23,7 @@ from gcnsys.errors import GcnsysError, PeerError
 from gcnsys.runtime.comm import Comm
 from gcnsys.runtime.heartbeat import Heartbeat
 from gcnsys.runtime.meeting import meet
-from gcnsys.runtime.process import _same_backend
+from gcnsys.runtime.process import _abandon, _same_backend
 from gcnsys.testing.ranks import run_ranks
 
 QUICK = 0.2
@@ -300,6 +300,19 @@ def test_a_run_that_is_asked_to_stop_keeps_a_checkpoint(tmp_path, number):
 
 
 @pytest.mark.processes
+def test_one_line_starts_a_run_goes_on_with_it_and_leaves_a_finished_one_alone(tmp_path):
+    with launched(tmp_path, "--auto-resume", epochs=400).reaches(20) as run:
+        run.process.send_signal(signal.SIGUSR1)
+        assert run.ends()[0] == 128 + signal.SIGUSR1
+    for _ in range(2):
+        with launched(tmp_path, "--auto-resume", epochs=400) as run:
+            assert run.ends(120) == (0, [])
+        told = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in told] == list(range(400))
+        assert json.loads((tmp_path / "run" / "summary.json").read_text())["resumed_after"] >= 20
+
+
+@pytest.mark.processes
 @pytest.mark.full
 def test_a_run_that_goes_on_after_a_stop_survives_a_killed_rank(tmp_path):
     with launched(tmp_path).reaches(20) as run:
@@ -350,6 +363,15 @@ def test_two_launchers_start_their_ranks_again_together(tmp_path):
     told = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in told] == list(range(400))
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["resumed_after"] >= 60
+
+
+def test_a_goodbye_that_never_ends_is_waited_for_no_longer_than_asked(monkeypatch):
+    stuck = threading.Event()
+    monkeypatch.setattr("gcnsys.runtime.process._abort_process_group", stuck.wait)
+    began = time.monotonic()
+    _abandon(patience=0.2)
+    assert 0.2 <= time.monotonic() - began < 5
+    stuck.set()
 
 
 def test_two_threads_of_a_rank_that_lose_contact_are_told_the_same():

@@ -349,10 +349,10 @@ def test_other_assignments_have_other_fingerprints(tmp_path):
 
 def test_the_manifest_remembers_how_it_was_made(tmp_path):
     cutting = Cutting(2, "range", objective="cut", balance="edges", seed=5)
-    made = build(small_dataset(), cutting, tmp_path / "parts", spec="npz:drawn.npz", normalization="row")
+    made = build(small_dataset(), cutting, tmp_path / "parts", spec="npz:drawn.npz")
     manifest = Partitioning.open(tmp_path / "parts").manifest
     assert made.manifest == manifest
-    assert (manifest.spec, manifest.normalization) == ("npz:drawn.npz", "row")
+    assert (manifest.spec, manifest.normalization, manifest.mirrored) == ("npz:drawn.npz", "none", False)
     assert (manifest.method, manifest.objective, manifest.balance) == ("range", "cut", "edges")
     assert (manifest.seed, manifest.dataset, manifest.notes) == (5, "drawn", [])
 

@@ -80,7 +80,7 @@ def _built(name, parts, folder):
         data = small("undirected", sparse=True).dataset
     else:
         data = load(spec, split=config.data_split(), undirected=not config.directed, normalization="none")
-    return build(data, config.cutting(), folder, spec=spec, normalization="none")
+    return build(data, config.cutting(), folder, spec=spec)
 
 
 def sent(partitioning, config):

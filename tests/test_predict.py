@@ -92,6 +92,94 @@ def test_whatever_the_graph_and_the_training(home, form, inductive):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def other_graph(**changes):
+    """Another graph, whose columns lie elsewhere, and nobody has labelled."""
+    rng = np.random.default_rng(8)
+    found = {"edge_index": rng.integers(0, 50, (2, 300)), "x": 3 * rng.standard_normal((50, 9)) + 5}
+    return {**found, "x": found["x"].astype(np.float32), **changes}
+
+
+@pytest.mark.parametrize("cut_first", [True, False], ids=["on a cut", "on a dataset"])
+@pytest.mark.parametrize("parts", ["1", "3"])
+def test_another_graph_is_made_ready_as_the_one_that_was_trained_on(home, cut_first, parts):
+    asked = ["--directed", "--normalize", "standard"]
+    if cut_first:
+        assert run(["partition", "build", "mine.npz", "--parts", "2", *asked, "--out", "cut"]) == 0
+        trained(data="cut")
+    else:
+        trained(*asked)
+    other = other_graph()
+    np.savez("other.npz", **other)
+    assert run(["predict", "run", "other.npz", "--parts", parts, "--out", "said.npy"]) == 0
+    was = load("npz:mine.npz", undirected=False, normalization="none")
+    seen = was.x.numpy()[was.train_mask.numpy()].astype(np.float64)
+    x = ((other["x"] - seen.mean(0)) / seen.std(0)).astype(np.float32)
+    ready = Dataset.from_arrays("other", {**other, "x": x, "y": np.zeros(50, np.int64)})
+    exact = whole(TrainedRun.open(home / "run"), ready)
+    torch.testing.assert_close(torch.from_numpy(np.load("said.npy")), exact, rtol=1e-4, atol=1e-5)
+
+
+def test_a_published_scaling_goes_by_the_graph_that_was_trained_on(home):
+    positive = {**arrays(), "x": np.abs(arrays()["x"])}
+    np.savez("cora.npz", **positive)
+    trained(data="npz:cora.npz")
+    np.savez("other.npz", **other_graph())
+    assert run(["predict", "run", "npz:other.npz", "--out", "said.npy"]) == 0
+    x = np.asarray(other_graph()["x"])
+    ready = other_graph(x=x / np.abs(x).sum(1, keepdims=True), y=np.zeros(50, np.int64))
+    exact = whole(TrainedRun.open(home / "run"), Dataset.from_arrays("other", ready).undirected())
+    torch.testing.assert_close(torch.from_numpy(np.load("said.npy")), exact, rtol=1e-4, atol=1e-5)
+
+
+def test_several_labels_are_told_where_none_are_known(home):
+    np.savez("mine.npz", **arrays(multilabel=True))
+    trained()
+    np.savez("other.npz", **other_graph())
+    assert run(["predict", "run", "other.npz", "--kind", "classes", "--out", "said.npy"]) == 0
+    found = np.load("said.npy")
+    assert (found.dtype, found.shape) == (np.dtype(bool), (50, 4))
+
+
+@pytest.mark.parametrize("case", ["numbers", "edges"])
+def test_a_cut_that_was_made_ready_otherwise_is_refused(home, capsys, case):
+    trained("--normalize", "standard")
+    np.savez("other.npz", **other_graph(y=np.arange(50) % 4))
+    asked = ["--directed"] if case == "edges" else []
+    command = ["partition", "build", "other.npz", "--parts", "2", "--normalize", "standard", "--out", "cut"]
+    assert run([*command, *asked]) == 0
+    capsys.readouterr()
+    assert run(["predict", "run", "cut", "--out", "said.npy"]) == 2
+    sentence = {
+        "numbers": "its features are scaled by other numbers (normalize = standard) than those the model",
+        "edges": "its edges are as stored, and should be undirected",
+    }[case]
+    assert sentence in capsys.readouterr().err
+    assert not (home / "said.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("normalize='row'", "cut was cut with normalize = none, which normalize = row cannot change"),
+        ("directed=true", "cut: its edges are undirected, and should be as stored"),
+    ],
+)
+def test_what_is_cut_is_not_made_ready_again(home, capsys, setting, sentence):
+    assert run(["partition", "build", "mine.npz", "--parts", "1", "--out", "cut"]) == 0
+    capsys.readouterr()
+    assert run(["train", "cut", "--set", setting, "--epochs", "1", "--out", "run"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_run_that_noted_less_is_read_by_its_configuration(home):
+    trained("--normalize", "row")
+    summary = json.loads((home / "run/summary.json").read_text())
+    del summary["directed"], summary["normalization"]
+    (home / "run/summary.json").write_text(json.dumps(summary))
+    prepared = TrainedRun.open(home / "run").preparation
+    assert (prepared.directed, prepared.normalization, prepared.exact) == (False, "row", False)
+
+
 def test_the_last_weights_and_the_best(home):
     trained("--epochs", "30", "--lr", "0.05")
     states = {which: TrainedRun.open(home / "run", which).state for which in ("best", "final")}

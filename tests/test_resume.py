@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from gcnsys.cli.main import run as command
 from gcnsys.datasets import Dataset
 from gcnsys.errors import DamagedFileError, GcnsysError, InputError
 from gcnsys.manifest import NAME, SEAL
@@ -23,6 +24,7 @@ from gcnsys.testing.ranks import run_ranks
 from gcnsys.train import RunConfig, keeper
 from gcnsys.train.checkpoint import HOME, REMEDY, SHARED, Checkpoint, Checkpoints, named, rank_file
 from gcnsys.train.folder import METRICS, SUMMARY, RunFolder
+from gcnsys.train.journal import Journal
 from gcnsys.train.resume import configured
 from gcnsys.train.run import run_part
 from gcnsys.train.stopping import Request, StoppedError, requests
@@ -312,6 +314,114 @@ def test_a_rank_that_cannot_write_ends_the_run_with_its_sentence(cuts, tmp_path,
     short = configured(tmp_path / "run", {"epochs": EPOCHS})
     run(tmp_path / "run", short, resume=tmp_path / "run")
     assert Checkpoints(tmp_path / "run").clean() == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("last", [False, True], ids=["on the way", "the last"])
+def test_a_disk_that_fails_now_and_then_costs_no_more_than_a_checkpoint(
+    cuts, tmp_path, monkeypatch, caplog, rank, last
+):
+    def failing(path, state):
+        first = f"epoch-{12 if last else 2:08d}"
+        if path.name == rank_file(rank) and first in path.parent.name and len(failures) < 2 - (not last):
+            failures.append(path)
+            raise OSError(5, "Input/output error", str(path))
+        return write(path, state)
+
+    failures, write = [], keeper.write_state
+    monkeypatch.setattr(keeper, "write_state", failing)
+    config = setting(cuts / "2", checkpoint_every=2, keep_checkpoints=99, epochs=2000)
+    with caplog.at_level(logging.WARNING, "gcnsys"):
+        made = stopped(tmp_path / "run", config, 12)
+    assert len(failures) == (2 if last else 1)
+    assert f"rank {rank} could not write its share" in caplog.text
+    assert made.epochs()[-1] == 12
+    assert last or 2 not in made.epochs()
+    assert made.clean() == []
+    run(tmp_path / "straight", setting(cuts / "2", epochs=16))
+    run(tmp_path / "run", configured(tmp_path / "run", {"epochs": 16}), resume=tmp_path / "run")
+    assert same(weights(tmp_path / "straight"), weights(tmp_path / "run"))
+
+
+def test_a_disk_that_goes_on_failing_ends_the_run(cuts, tmp_path, monkeypatch):
+    def failing(path, state):
+        if path.name == rank_file(1):
+            failures.append(path.parent.name)
+            raise OSError(116, "Stale file handle", str(path))
+        return write(path, state)
+
+    failures, write = [], keeper.write_state
+    monkeypatch.setattr(keeper, "write_state", failing)
+    with pytest.raises(InputError, match=r"rank 1 cannot write to .*Stale file handle.*--resume"):
+        run(tmp_path / "run", setting(cuts / "2", checkpoint_every=2, epochs=2000))
+    assert len(set(failures)) == keeper.LOSSES
+
+
+def test_what_a_run_says_of_epochs_lies_on_the_disk_before_a_checkpoint_of_them(cuts, tmp_path, monkeypatch):
+    def completed(self, epoch, manifest):
+        there = [json.loads(line)["epoch"] for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
+        assert there[:epoch] == list(range(epoch))
+        complete(self, epoch, manifest)
+
+    complete = Checkpoints.complete
+    monkeypatch.setattr(Checkpoints, "complete", completed)
+    run(tmp_path / "run", setting(cuts / "2", checkpoint_every=2))
+
+
+def test_the_same_line_starts_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "digits", "--hidden", "8", "--out", "run", "--auto-resume", "--json", "--epochs"]
+
+    def told(epochs):
+        assert command([*line, str(epochs)]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    first = told(4)
+    assert (first["epochs"], first["resumed_after"]) == (4, 0)
+    assert told(4)["seconds_total"] == first["seconds_total"]  # told again, not done again
+    (tmp_path / "run" / SUMMARY).unlink()  # killed before it was over
+    assert (told(6)["epochs"], told(6)["resumed_after"]) == (6, 4)
+    (tmp_path / "run" / SUMMARY).unlink()
+    shutil.rmtree(tmp_path / "run" / HOME)  # killed before there was a checkpoint
+    assert told(6)["resumed_after"] == 0
+    for wrong in (["--resume", "run"], ["--overwrite"]):
+        assert command([*line, "6", *wrong]) == 2
+    assert command(["train", "digits", "--auto-resume"]) == 2
+    assert "--auto-resume looks for a run in --out DIR" in capsys.readouterr().err
+
+
+def test_a_terminal_that_is_gone_ends_no_run(cuts, tmp_path):
+    def gone(record):
+        shown.append(record["epoch"])
+        raise BrokenPipeError(32, "Broken pipe")
+
+    shown = []
+    run(tmp_path / "run", setting(cuts / "2"), watch=gone)
+    assert shown == [0]
+    assert [line["epoch"] for line in lines(tmp_path / "run")] == list(range(EPOCHS))
+
+
+def test_a_journal_says_at_the_next_line_what_it_could_not_write(tmp_path):
+    (tmp_path / "full").symlink_to("/dev/full")
+    journal = Journal(tmp_path / "full")
+    journal.add("one")
+    with pytest.raises(OSError, match="No space left"):
+        journal.settle()
+    with pytest.raises(OSError, match="No space left"):
+        journal.add("two")
+    journal.close()
+
+
+def test_a_journal_holds_every_line_once(tmp_path):
+    (tmp_path / "lines").write_text("0\n")
+    journal = Journal(tmp_path / "lines")
+    for number in range(1, 500):
+        journal.add(str(number))
+        if number % 100 == 0:
+            journal.settle()
+            assert len((tmp_path / "lines").read_text().splitlines()) == number + 1
+    journal.close()
+    assert (tmp_path / "lines").read_text() == "".join(f"{number}\n" for number in range(500))
 
 
 def test_a_checkpoint_whose_manifest_does_not_fit_ends_the_run_with_the_same_sentence(

@@ -9,13 +9,14 @@ import torch
 
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
-from gcnsys.datasets import Dataset, load, loaders
+from gcnsys.datasets import Dataset, loaders
 from gcnsys.datasets.npz import save
 from gcnsys.datasets.recipe import recipe
 from gcnsys.datasets.spec import canonical
 from gcnsys.datasets.synthetic import write_npy
 from gcnsys.graph import CSR
 from gcnsys.train import RunConfig
+from gcnsys.train.preparation import Preparation
 
 ABOUT = {
     "digits": "handwritten digits as a nearest-neighbour graph; embedded, needs no network",
@@ -53,20 +54,15 @@ def add(subparsers: Any) -> None:
     convert.add_argument("--overwrite", action="store_true", help="replace what is there")
     convert.set_defaults(run=_convert)
 
-    for action in (show, convert):
-        add_fields(action.add_argument_group("preparation"), PREPARE)
+    add_fields(show.add_argument_group("preparation"), (*PREPARE, "task"))
+    add_fields(convert.add_argument_group("preparation"), PREPARE)
     for action in (listing, show, convert):
         action.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _loaded(options: argparse.Namespace) -> Dataset:
     config = RunConfig.checked({"data": options.spec, **chosen(options)})
-    return load(
-        options.spec,
-        split=config.data_split(),
-        undirected=not config.directed,
-        normalization=config.normalize,
-    )
+    return Preparation.asked(config).load(options.spec)
 
 
 def _list(options: argparse.Namespace, output: Output) -> dict[str, Any]:

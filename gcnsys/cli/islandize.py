@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gcnsys.cli.output import Output
-from gcnsys.datasets import load
+from gcnsys.datasets import Split, load
 from gcnsys.files import refuse_existing
 from gcnsys.islands import Islands, Rounds, disk, locate, windows
 from gcnsys.islands.plan import ReusePlan, check, looped
@@ -50,7 +50,7 @@ def _islandize(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     if options.out:
         refuse_existing(options.out, overwrite=options.overwrite)
     with output.working():
-        dataset = load(options.spec)
+        dataset = load(options.spec, split=Split(of="nothing"))
         began = time.perf_counter()
         islands = locate(dataset.graph, rounds)
         located = time.perf_counter()

@@ -9,7 +9,7 @@ import torch
 
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
-from gcnsys.datasets import Dataset, load
+from gcnsys.datasets import Dataset
 from gcnsys.errors import InputError
 from gcnsys.files import refuse_existing
 from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, disk, polarize, shared
@@ -23,6 +23,7 @@ from gcnsys.runtime import Comm, Placement, joined
 from gcnsys.runtime.launch import launch
 from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train import RunConfig, Task
+from gcnsys.train.preparation import Preparation
 from gcnsys.train.run import prepare_process
 from gcnsys.train.task import Regression
 
@@ -192,10 +193,7 @@ def _on_rank(
     dataset = None
     with comm.agreed():
         if comm.rank == 0:
-            dataset = load(
-                config.data, split=config.data_split(), undirected=not config.directed,
-                normalization=config.normalize,
-            )  # fmt: skip
+            dataset = Preparation.asked(config).load(config.data)
             for note in dataset.notes:
                 output.note(f"{dataset.name}: {note}")
     division = None

@@ -13,6 +13,7 @@ from gcnsys.runtime.launch import launch
 from gcnsys.runtime.process import launched_by_torchrun
 from gcnsys.train import RunConfig
 from gcnsys.train.predict import Kind, as_kind, predictions, write_rows
+from gcnsys.train.preparation import Preparation
 from gcnsys.train.run import prepare_process
 from gcnsys.train.source import find_partitioning, is_partitioning, shared_partitioning
 from gcnsys.train.trained import TrainedRun
@@ -46,9 +47,10 @@ def _predict(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
     if launched_by_torchrun():
         return _as_rank(options, output)
     _check(options)
-    config = _configured(options, TrainedRun.open(options.trained, options.weights))
+    run = TrainedRun.open(options.trained, options.weights)
+    config = _configured(options, run)
     with output.working():
-        partitioning = find_partitioning(config)
+        partitioning = find_partitioning(config, _preparation(options, run))
     if partitioning.num_parts == 1:
         return _as_rank(options, output)
     arguments = ["predict", str(options.trained), str(partitioning.folder), "--out", str(options.out)]
@@ -71,13 +73,16 @@ def _configured(options: argparse.Namespace, run: TrainedRun) -> RunConfig:
     changed: dict[str, Any] = {"inductive": False, "parts": options.parts}
     if options.data is not None:
         changed["data"] = options.data
-        if run.links:  # all of those that are there are known
-            changed |= {"task": "links", "split": (1.0, 0.0, 0.0)}
     elif options.parts is not None and is_partitioning(Path(run.config.data)):
         raise InputError(
             f"{run.config.data} is cut already; drop --parts, or name the dataset it was made of"
         )
     return run.config.model_copy(update=changed)
+
+
+def _preparation(options: argparse.Namespace, run: TrainedRun) -> Preparation | None:
+    """The run's, of another dataset; of the run's own, what its configuration says."""
+    return None if options.data is None else run.preparation
 
 
 def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
@@ -86,9 +91,9 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
             _check(options)
             run = TrainedRun.open(options.trained, options.weights)
             config = _configured(options, run)
-        partitioning = shared_partitioning(config, comm)
+        partitioning = shared_partitioning(config, comm, _preparation(options, run))
         if options.kind != "logits":
-            told = {"numbers": partitioning.manifest.regression, "links": partitioning.manifest.held_out}
+            told = {"numbers": run.regression, "links": run.links}
             what = next((what for what, there in told.items() if there), None)
             if what is not None:
                 sentence = f"--kind {options.kind}: the model tells {what}, which have no classes; use logits"
@@ -96,7 +101,7 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
         prepare_process(config)
         comm.timeout = config.timeout
         ids, logits = predictions(run, partitioning, comm, placement)
-        rows = as_kind(logits, options.kind, multilabel=partitioning.manifest.multilabel)
+        rows = as_kind(logits, options.kind, multilabel=run.multilabel)
         nodes = partitioning.manifest.num_nodes
         write_rows(options.out, ids, rows, nodes, comm)
         if comm.rank:

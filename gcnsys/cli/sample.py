@@ -11,11 +11,12 @@ from rich.progress import track
 from gcnsys.cli.options import add_fields, chosen
 from gcnsys.cli.output import Output
 from gcnsys.cli.train_minibatch import SAMPLING
-from gcnsys.datasets import Dataset, load
+from gcnsys.datasets import Dataset
 from gcnsys.errors import InputError
 from gcnsys.sampling import Moment, WholeGraph, samplers
 from gcnsys.train import RunConfig
 from gcnsys.train.making import make_standard
+from gcnsys.train.preparation import Preparation
 
 EXAMPLES = """examples:
   gcnsys sample digits
@@ -51,10 +52,7 @@ def _sample(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     names = given.pop("sampler").split(",")
     configs = [RunConfig.checked({"data": options.spec, "sampler": name, **given}) for name in names]
     with output.working():
-        dataset = load(
-            options.spec, split=configs[0].data_split(), undirected=not configs[0].directed,
-            normalization=configs[0].normalize,
-        )  # fmt: skip
+        dataset = Preparation.asked(configs[0]).load(options.spec)
     found = [_measured(dataset, config, options.batches, output) for config in configs]
     output.table(
         (dataset.name, "batches", "seeds", "rows", "edges", "rows a seed", "MB gathered", "ms to draw"),

@@ -103,6 +103,11 @@ def add_options(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[s
         "partitioning of its graph",
     )  # fmt: skip
     parser.add_argument(
+        "--auto-resume", action="store_true",
+        help="go on with the run in --out if there is one, else start it: one line for the first time and all "
+        "others",
+    )  # fmt: skip
+    parser.add_argument(
         "--max-restarts", type=int, default=0, metavar="N",
         help="start all ranks again up to N times when one is lost (torchrun has its own)",
     )  # fmt: skip
@@ -149,6 +154,10 @@ def _parsed(text: str) -> Any:
 
 
 def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
+    if options.auto_resume and (options.out is None or options.resume is not None or options.overwrite):
+        raise InputError(
+            "--auto-resume looks for a run in --out DIR: give that, and neither --resume nor --overwrite"
+        )
     if getattr(options, "auto", False):
         auto.refuse_what_no_plan_knows(options, configured(options))
         resources(options)
@@ -158,6 +167,9 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
                 "--max-restarts is the launcher's: write torchrun --max-restarts N ... -m gcnsys"
             )
         return _as_rank(options, output)
+    _go_on(_found(options), options)
+    if options.auto_resume == FINISHED:
+        return _told_again(options.out, output)
     config = configured(options)
     Placement.choose(config.device, 0, config.parts or 1)  # refuses a device that is not there
     with output.working():
@@ -182,6 +194,25 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
     if config.checkpoint_every or config.checkpoint_minutes:
         _tell_if_killed(options.exit_code - 128, folder, output)
     return None
+
+
+FINISHED, STARTED, RESUMED = "finished", "started", "resumed"
+
+
+def _found(options: argparse.Namespace) -> str:
+    """What is to be done with the run that --auto-resume finds; empty: it was not asked for."""
+    if not options.auto_resume:
+        return ""
+    if (options.out / SUMMARY).is_file():
+        return FINISHED
+    return RESUMED if Checkpoints(options.out).epochs() else STARTED
+
+
+def _go_on(found: str, options: argparse.Namespace) -> None:
+    options.auto_resume = found
+    if found == RESUMED:
+        options.resume = options.out
+    options.overwrite = options.overwrite or found == STARTED
 
 
 def _tell_if_killed(number: int, folder: Path, output: Output) -> None:
@@ -224,11 +255,21 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
         before = Attempt.before(comm)
         if before.stopped:
             raise StoppedError("the run was asked to stop, and stays so", before.stopped)
-        if before.state == "finished":
-            return _told_again(Path(before.run), output) if comm.rank == 0 else None
-        folder = None
+        if before.state != "begun":
+            _go_on(comm.texts(_found(options))[0], options)
+        # Its summary may be there, though nobody lived to say that it is.
+        run = Path(before.run or options.out or "")
+        over = before.state == "finished" or options.auto_resume == FINISHED
+        over = over or (before.state == "begun" and (run / SUMMARY).is_file())
+        if comm.texts(FINISHED if over else "")[0]:
+            return _told_again(run, output) if comm.rank == 0 else None
+        folder, recorded = None, ""
         with comm.agreed():
-            config = _recorded(Path(before.run)) if before.state == "begun" else configured(options)
+            if before.state == "begun" and comm.rank == 0:
+                recorded = (run / CONFIG).read_text(encoding="utf-8")
+        recorded = comm.texts(recorded)[0]  # on a disk of its own alone, perhaps
+        with comm.agreed():
+            config = RunConfig.checked(tomllib.loads(recorded)) if recorded else configured(options)
         partitioning = shared_partitioning(config, comm)
         with comm.agreed():
             if comm.rank == 0:

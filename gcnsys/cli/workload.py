@@ -93,7 +93,7 @@ def _of_run(folder: Path, options: argparse.Namespace) -> Work:
         raise InputError(
             f"{folder}: was trained on a partitioning; name the dataset it was made of with --data"
         )
-    dataset = load(data, undirected=not config.directed, normalization=config.normalize)
+    dataset = run.preparation.load(data)
     if dataset.num_features != run.num_features:
         raise InputError(
             f"{data} has {dataset.num_features} features, {folder} was trained on {run.num_features}"

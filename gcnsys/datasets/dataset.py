@@ -5,7 +5,7 @@ graph"); :meth:`Dataset.from_arrays` checks them and is the only way in.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from gcnsys.datasets.arrays import (
     read_masks,
     without_labels,
 )
+from gcnsys.datasets.scaling import Scaling
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, EDGE_COLUMNS, Graph
 
@@ -33,14 +34,14 @@ class Split:
     Attributes:
         train, val, test: shares of the labelled nodes, or of the links.
         seed: of the draw.
-        of: what is split; where links are, labels and masks are not looked at.
+        of: what is split; where it is not nodes, labels and masks are not looked at.
     """
 
     train: float = 0.6
     val: float = 0.2
     test: float = 0.2
     seed: int = 0
-    of: Literal["nodes", "links"] = "nodes"
+    of: Literal["nodes", "links", "nothing"] = "nodes"
 
     def __post_init__(self) -> None:
         shares = self.train, self.val, self.test
@@ -87,6 +88,8 @@ class Dataset:
         node_type: ``[N]`` int32, the kind of every node; None: there is one kind.
         held_out: links taken out of the graph (:mod:`gcnsys.datasets.held_out`), to be predicted; None: nodes
             are what is learnt.
+        scaling: what the features were scaled by.
+        mirrored: edges without a reverse one were given it, if there were any.
     """
 
     name: str
@@ -100,6 +103,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     node_type: Tensor | None = None
     held_out: Graph | None = None
+    scaling: Scaling = field(default_factory=Scaling)
+    mirrored: bool = False
 
     @property
     def num_features(self) -> int:
@@ -123,13 +128,13 @@ class Dataset:
     def undirected(self) -> "Dataset":
         """With every edge both ways, as a GCN usually wants it."""
         if self.graph.is_symmetric:
-            return self
+            return replace(self, mirrored=True)
         graph = self.graph.symmetrized()
         note = (
             f"edges were stored one way ({self.graph.num_edges:,}) and made undirected "
             f"({graph.num_edges:,}); --directed keeps them as stored"
         )
-        return self.noted(note, graph=graph)
+        return self.noted(note, graph=graph, mirrored=True)
 
     @classmethod
     def from_arrays(cls, name: str, arrays: Mapping[str, Any], split: Split | None = None) -> "Dataset":
@@ -139,7 +144,7 @@ class Dataset:
             InputError: one sentence that names the array.
         """
         arrays, split = Named(name, arrays), split or Split()
-        y, num_classes = (without_labels(arrays), 1) if split.of == "links" else read_labels(arrays)
+        y, num_classes = read_labels(arrays) if split.of == "nodes" else (without_labels(arrays), 1)
         num_nodes = y.shape[0]
         if num_nodes == 0:
             raise InputError(f"{name}: the graph has no nodes")

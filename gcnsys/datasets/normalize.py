@@ -2,11 +2,9 @@
 
 from typing import Literal, get_args
 
-import torch
-
 from gcnsys.datasets.dataset import Dataset
+from gcnsys.datasets.scaling import How, Scaling
 from gcnsys.errors import InputError
-from gcnsys.graph import CSR
 from gcnsys.registry import unknown
 
 Normalization = Literal["auto", "none", "row", "standard"]
@@ -18,41 +16,31 @@ PUBLISHED: dict[str, Literal["row", "standard"]] = {
     "yelp": "standard",
 }  # fmt: skip
 
+_NOTES = {"row": "each row divided by its sum", "standard": "standardized by the training nodes"}
 
-def default_for(name: str) -> Literal["none", "row", "standard"]:
+
+def default_for(name: str) -> How:
     """The published scaling of a dataset, by the last word of its name."""
     return PUBLISHED.get(name.lower().replace("_", "-").split("-")[-1], "none")
 
 
-def normalized(dataset: Dataset, how: Normalization) -> Dataset:
+def normalized(dataset: Dataset, how: Normalization | Scaling) -> Dataset:
     """Scale features: ``row`` makes each row's absolute values add up to 1, ``standard`` makes each
-    column's mean 0 and deviation 1 over the training nodes.
+    column's mean 0 and deviation 1 over the training nodes; a scaling, by what others were scaled by.
     """  # noqa: D205
-    if how not in get_args(Normalization):
+    if not isinstance(how, Scaling) and how not in get_args(Normalization):
         raise unknown("normalization", how, get_args(Normalization))
-    if how == "auto":
-        how = default_for(dataset.name)
-    if how == "none":
+    try:
+        if isinstance(how, Scaling):
+            note = {**_NOTES, "standard": "standardized as those that the model was trained on"}
+            return _scaled(dataset, how, note)
+        chosen = default_for(dataset.name) if how == "auto" else how
+        return _scaled(dataset, Scaling.fitted(chosen, dataset.x, dataset.train_mask), _NOTES)
+    except InputError as error:
+        raise InputError(f"{dataset.name}: {error}") from error
+
+
+def _scaled(dataset: Dataset, scaling: Scaling, notes: dict[str, str]) -> Dataset:
+    if scaling.how == "none":
         return dataset
-    if how == "row":
-        return dataset.noted("features: each row divided by its sum", x=_row_normalized(dataset.x))
-    if isinstance(dataset.x, CSR):
-        raise InputError(
-            f"{dataset.name}: standardizing would fill sparse features in; use --normalize row or none"
-        )
-    train = dataset.x[dataset.train_mask].double()
-    mean, deviation = train.mean(0), train.std(0, unbiased=False)
-    deviation = torch.where(deviation > 0, deviation, 1.0)
-    x = (dataset.x - mean.float()).div_(deviation.float())
-    return dataset.noted("features: standardized by the training nodes", x=x)
-
-
-def _row_normalized(x: torch.Tensor | CSR) -> torch.Tensor | CSR:
-    if isinstance(x, CSR):
-        assert x.weight is not None
-        sums = CSR(x.indptr, x.indices, x.num_cols, x.weight.abs()).row_sums()
-        inverse = torch.where(sums > 0, 1 / sums, 0.0)
-        weight = (x.weight.double() * inverse[x.rows().long()]).float()
-        return CSR(x.indptr, x.indices, x.num_cols, weight)
-    sums = x.abs().sum(1, keepdim=True)
-    return x * torch.where(sums > 0, 1 / sums, 0.0)
+    return dataset.noted(f"features: {notes[scaling.how]}", x=scaling.applied(dataset.x), scaling=scaling)

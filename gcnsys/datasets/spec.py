@@ -8,6 +8,7 @@ from typing import Any
 from gcnsys.datasets.dataset import Dataset, Split
 from gcnsys.datasets.held_out import hold_out
 from gcnsys.datasets.normalize import Normalization, normalized
+from gcnsys.datasets.scaling import Scaling
 from gcnsys.errors import InputError
 from gcnsys.registry import Registry
 
@@ -53,16 +54,19 @@ def canonical(spec: str) -> str:
 
 
 def load(
-    spec: str, *, split: Split | None = None, undirected: bool = True, normalization: Normalization = "auto"
-) -> Dataset:
+    spec: str, *, split: Split | None = None, undirected: bool = True,
+    normalization: Normalization | Scaling = "auto",
+) -> Dataset:  # fmt: skip
     """Load a dataset by name.
 
     Args:
         spec: ``digits``, ``npz:PATH``, ``npy:DIR``, ``synthetic:...``, ``ogb:NAME``, ``dgl:NAME``,
             ``pyg:NAME``, a plug-in's name, or the bare path of an npz file.
-        split: shares and seed, used where the dataset brings no masks, or of links.
+        split: shares and seed, used where the dataset brings no masks, or of links; or of nothing: no labels
+            are needed.
         undirected: add the reverse of every edge.
-        normalization: of the features; ``auto`` is the published default of this dataset.
+        normalization: of the features; ``auto`` is the published default of this dataset, a scaling that of
+            another one.
 
     Raises:
         InputError: nothing of that name, or its content cannot be used.

@@ -97,9 +97,8 @@ def _digest(*tensors: Tensor | None) -> str:
 
 
 def build(
-    dataset: Dataset, cutting: Cutting, folder: Path, *, spec: str = "", normalization: str = "auto",
-    overwrite: bool = False,
-) -> Partitioning:  # fmt: skip
+    dataset: Dataset, cutting: Cutting, folder: Path, *, spec: str = "", overwrite: bool = False
+) -> Partitioning:
     """Cut a dataset and write the partitioning, whole or not at all.
 
     Args:
@@ -107,7 +106,6 @@ def build(
         cutting: how.
         folder: where to; must not exist unless ``overwrite``.
         spec: what the dataset was loaded by, for the record.
-        normalization: of its features, for the record.
         overwrite: replace what is there.
 
     Raises:
@@ -127,7 +125,7 @@ def build(
         began = time.perf_counter()
         writer.write()
         seconds["write"] = time.perf_counter() - began
-        writer.manifest(spec, normalization, seconds).write(temporary)
+        writer.manifest(spec, seconds).write(temporary)
     return Partitioning.open(folder)
 
 
@@ -187,10 +185,11 @@ class _Writer:
         entry: Entry = save_arrays(self.folder / relative, arrays)
         self.files[relative] = FileEntry.of(entry)
 
-    def manifest(self, spec: str, normalization: str, seconds: dict[str, float]) -> Manifest:
+    def manifest(self, spec: str, seconds: dict[str, float]) -> Manifest:
         dataset, graph = self.dataset, self.dataset.graph
         cut = sum(part.halo_edges for part in self.parts)
         width, edge_kinds, node_kinds = _known(dataset)
+        scaling = dataset.scaling
         return Manifest(
             made_by=f"gcnsys {__version__}", dataset=dataset.name, spec=spec or dataset.name,
             graph=graph_digest(graph), nodes=node_digest(dataset), num_nodes=graph.num_nodes,
@@ -201,7 +200,9 @@ class _Writer:
             sparse_features=isinstance(dataset.x, CSR),
             weighted=graph.weight is not None, symmetric=graph.is_symmetric,
             edge_features=width, edge_kinds=edge_kinds, node_kinds=node_kinds,
-            held_out=_held_out(dataset), inductive=self.cutting.inductive, normalization=normalization,
+            held_out=_held_out(dataset), inductive=self.cutting.inductive,
+            normalization=scaling.how, mean=scaling.mean.tolist(), deviation=scaling.deviation.tolist(),
+            mirrored=dataset.mirrored,
             method=self.cutting.method, objective=self.cutting.objective, balance=self.cutting.balanced,
             order=self.order, seed=self.cutting.seed, edge_cut=cut // 2 if graph.is_symmetric else cut,
             volume=sum(part.halo for part in self.parts), seconds=seconds, notes=list(dataset.notes),

@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 from typing import Final, Literal
 
+import torch
 from pydantic import Field, field_validator
 
+from gcnsys.datasets.scaling import Scaling
 from gcnsys.manifest import Description, FileEntry, seal, unseal
 
 FORMAT: Final = "gcnsys-partitioning"
@@ -53,6 +55,9 @@ class Manifest(Description):
         regression: nodes have numbers instead of classes; ``num_classes`` says how many.
         held_out: how many edges are held out for validation and for testing, where links are what is learnt;
             None: nodes are.
+        normalization: what features were scaled by; earlier partitionings may say ``auto``.
+        mean, deviation: numbers a column that ``standard`` scaled them by; earlier partitionings lack them.
+        mirrored: edges without a reverse one were given it; None: made before that was noted.
         notes: what was done to the data on the way.
     """
 
@@ -82,6 +87,9 @@ class Manifest(Description):
     held_out: tuple[int, int] | None = None
     inductive: bool
     normalization: str
+    mean: list[float] = Field(default_factory=list)
+    deviation: list[float] = Field(default_factory=list)
+    mirrored: bool | None = None
     method: str
     objective: str
     balance: str
@@ -101,6 +109,14 @@ class Manifest(Description):
             if not _FILE.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a part's file")
         return files
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """What the features were scaled by; None: made before that was noted."""
+        how, numbers = self.normalization, (torch.tensor(self.mean), torch.tensor(self.deviation))
+        if how == "standard":
+            return Scaling("standard", *numbers) if self.mean else None
+        return Scaling("row") if how == "row" else Scaling() if how == "none" else None
 
     def write(self, folder: Path) -> None:
         """Write the manifest and the seal that guards it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gcnsys.accel.published import counts
-from gcnsys.datasets import Dataset, load
+from gcnsys.datasets import Dataset
 from gcnsys.datasets.dataset import num_kinds
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph
@@ -17,6 +17,7 @@ from gcnsys.plan.cuts import Counts, Cut
 from gcnsys.plan.job import Job
 from gcnsys.plan.pace import fits, sample
 from gcnsys.train import RunConfig
+from gcnsys.train.preparation import Preparation
 from gcnsys.train.source import default_partitioning, is_partitioning
 
 COUNTS = "counts:"
@@ -96,10 +97,7 @@ def _of_dataset(config: RunConfig, parts: Sequence[int], ratio: float | None) ->
         raise InputError(
             "inductive = true: cut the graph first (gcnsys partition build), and plan for the cut"
         )
-    dataset = load(
-        config.data, split=config.data_split(), undirected=not config.directed,
-        normalization=config.normalize,
-    )  # fmt: skip
+    dataset = Preparation.asked(config).load(config.data)
     x = dataset.x
     rows = SparseRows.from_csr(x) if isinstance(x, CSR) else x
     density = _density(rows) if isinstance(rows, SparseRows) else None

@@ -6,7 +6,7 @@ same order; ``parts``, the same as a partitioning; ``report.json``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gcnsys.datasets import Dataset
 from gcnsys.datasets.npz import save as save_dataset
+from gcnsys.datasets.scaling import Scaling
 from gcnsys.errors import DamagedFileError, InputError
 from gcnsys.files import Entry, load_arrays, new_folder, save_arrays, sha256, write_json
 from gcnsys.graph import CSR, Graph, Layout
@@ -106,7 +107,8 @@ def save(
         files = {FILE: FileEntry.of(save_arrays(temporary / FILE, arrays))}
         save_dataset(dataset, temporary / DATASET)
         write_json(temporary / REPORT, dict(report))
-        build(dataset, cutting, temporary / PARTS, spec=f"npz:{folder / DATASET}", normalization="none")
+        stored = replace(dataset, scaling=Scaling())  # its file holds what was scaled
+        build(stored, cutting, temporary / PARTS, spec=f"npz:{folder / DATASET}")
         for name in (DATASET, REPORT):
             path = temporary / name
             files[name] = FileEntry.of(Entry(path.stat().st_size, sha256(path), {}))

@@ -193,20 +193,34 @@ class Comm:
         """Wait for something that was started, no longer than the timeout."""
         if self.wire.type == "cpu":
             work.wait(timedelta(seconds=self.timeout))
-        else:  # the stream waits, not this thread, which learns of a silent peer in the next reduction
+        else:  # the stream waits, not this thread, which learns of a silent peer in `caught_up`
             work.wait()
+
+    def caught_up(self) -> None:
+        """Wait until a GPU has done all it was given, for rows of others no longer than the timeout.
+
+        Whatever reads a number of it waits as well, and for ever.
+        """
+        if self.wire.type == "cuda":
+            done = torch.cuda.Event()
+            done.record()
+            with self.timed("halo"):
+                self._until(done.query)
 
     def _ended(self, work: dist.Work) -> None:
         """Wait until something is over, on this thread as well."""
         if self.wire.type == "cuda":
-            deadline = time.monotonic() + self.timeout
-            while not work.is_completed():
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"timed out after {self.timeout:g} s")
-                time.sleep(_GLANCE)
+            self._until(work.is_completed)
             work.wait(timedelta(seconds=self.timeout))  # raises where it is over because it failed
             return
         work.wait()
+
+    def _until(self, over: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + self.timeout
+        while not over():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"timed out after {self.timeout:g} s")
+            time.sleep(_GLANCE)
 
     def _lost(self, kind: Kind, error: RuntimeError) -> PeerError:
         cause = re.sub(r"^\[[^]]*\] ", "", str(error).splitlines()[0]).split(". ")[0]

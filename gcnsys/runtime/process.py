@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,7 @@ import torch.distributed as dist
 # they would own the group for ever, and Comm.close says what comes of that.
 import torch.distributed.nn.functional
 from torch._C._distributed_c10d import HashStore, PrefixStore, Store
+from torch.distributed.distributed_c10d import _abort_process_group
 from torch.distributed.rendezvous import rendezvous
 
 from gcnsys.errors import GcnsysError, InputError, PeerError
@@ -126,9 +128,11 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
         dist.group.WORLD, wire=placement.wire, another=another, timeout=timeout, heartbeat=heartbeat,
         store=store,
     )  # fmt: skip
+    gone = False
     try:
         yield comm, placement
     except BaseException as error:
+        gone = not getattr(error, "everywhere", False)
         if heartbeat is not None and not (
             isinstance(error, PeerError) or getattr(error, "everywhere", False)
         ):
@@ -137,10 +141,25 @@ def joined(device: Device = "auto", *, timeout: float = 1800.0) -> Iterator[tupl
                 heartbeat.claim(f"{type(error).__name__}: {error}")
         raise
     finally:
-        comm.close()
-        dist.destroy_process_group()
+        if gone and placement.backend == "nccl":
+            _abandon()
+        else:
+            comm.close()
+            dist.destroy_process_group()
         if heartbeat is not None:
             heartbeat.close()
+
+
+def _abandon(patience: float = 10.0) -> None:
+    """Leave ranks that may be gone: NCCL's goodbye waits for what they owe, and nobody would hear why."""
+
+    def abort() -> None:
+        with contextlib.suppress(Exception):
+            _abort_process_group()
+
+    thread = threading.Thread(target=abort, name="gcnsys-abort", daemon=True)
+    thread.start()
+    thread.join(patience)
 
 
 def _same_backend(store: Store, rank: int, backend: str) -> None:

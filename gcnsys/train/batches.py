@@ -89,10 +89,11 @@ class Batches:
         """The batches of an epoch; collective, and to be closed by whoever stops early."""
         self.comm.timeout = self.main.timeout
         seeds = list(self.sampler.batches(self._dealt, self.size, Moment(self.seed, number)))
-        count = int(self.comm.greatest(torch.tensor([len(seeds)])))
-        seeds += [self.seeds[:0]] * (count - len(seeds))
-        sizes = torch.tensor([float(each.numel()) for each in seeds], dtype=torch.float64)
-        sizes = self.comm.add(sizes, "control") if count else sizes
+        with self.main.leaning():
+            count = int(self.comm.greatest(torch.tensor([len(seeds)])))
+            seeds += [self.seeds[:0]] * (count - len(seeds))
+            sizes = torch.tensor([float(each.numel()) for each in seeds], dtype=torch.float64)
+            sizes = self.comm.add(sizes, "control") if count else sizes
         if not self.sampler.covers:
             sizes.fill_(self.num_train * self.comm.size)
         if not self.ahead:

@@ -1,7 +1,8 @@
 """The folder of a run: what it was asked, what it did each epoch, what came out.
 
 ``config.toml`` (resolved), ``metrics.jsonl`` (a line an epoch), ``summary.json``, and the weights
-``best.safetensors`` (by validation) and ``final.safetensors``. Only rank 0 writes.
+``best.safetensors`` (by validation) and ``final.safetensors``; ``scaling.safetensors`` where features were
+standardized, by what. Only rank 0 writes.
 """
 
 import contextlib
@@ -17,12 +18,14 @@ from typing import Any
 
 from torch import Tensor
 
+from gcnsys.datasets.scaling import Scaling
 from gcnsys.errors import InputError
 from gcnsys.files import move_into_place, save_arrays, write, write_json
 from gcnsys.train.checkpoint import Checkpoints, run_folder
 from gcnsys.train.config import RunConfig
+from gcnsys.train.journal import Journal
 
-CONFIG, METRICS, SUMMARY = "config.toml", "metrics.jsonl", "summary.json"
+CONFIG, METRICS, SUMMARY, SCALING = "config.toml", "metrics.jsonl", "summary.json", "scaling.safetensors"
 
 
 def plain(value: Any) -> Any:
@@ -62,6 +65,7 @@ class RunFolder:
         self.check(path, overwrite=overwrite)
         self.path, self.config = path, config
         self._handle: int | None = None
+        self._journal: Journal | None = None
 
     def holds(self, run: Path) -> bool:
         """Whether a run, or the run of a checkpoint, is this one."""
@@ -81,12 +85,13 @@ class RunFolder:
         self._lock()
         kept = b"".join(self._logged(done)) if own else b""
         Checkpoints(self.path).clean(above=done if own else 0)
-        for name in (SUMMARY, "best.safetensors", "final.safetensors"):
+        for name in (SUMMARY, SCALING, "best.safetensors", "final.safetensors"):
             (self.path / name).unlink(missing_ok=True)
         for trace in self.path.glob("trace-*.json"):
             trace.unlink()
         write(self.path / METRICS, kept)
         write(self.path / CONFIG, self.config.toml().encode())
+        self._journal = Journal(self.path / METRICS)
 
     def _lock(self) -> None:
         self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -101,6 +106,9 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others fill this folder."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -126,15 +134,36 @@ class RunFolder:
             raise InputError(f"{path} holds a run already; choose another --out or pass --overwrite")
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Add a line to ``metrics.jsonl``."""
-        with (self.path / METRICS).open("a") as file:
-            file.write(json.dumps(plain(record)) + "\n")
+        """Add a line to ``metrics.jsonl``, before long.
+
+        Raises:
+            OSError: one before it could not be written.
+        """
+        assert self._journal is not None
+        self._journal.add(json.dumps(plain(record)))
+
+    def settle(self) -> None:
+        """Wait until all lines of ``metrics.jsonl`` lie on the disk.
+
+        Raises:
+            OSError: one could not be written.
+        """
+        if self._journal is not None:
+            self._journal.settle()
 
     def save_weights(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Write ``NAME.safetensors`` whole or not at all."""
-        temporary = self.path / f".{name}.safetensors.tmp"
-        save_arrays(temporary, {key: tensor.detach().cpu() for key, tensor in state.items()})
-        move_into_place(temporary, self.path / f"{name}.safetensors")
+        self._save(f"{name}.safetensors", {key: tensor.detach().cpu() for key, tensor in state.items()})
+
+    def save_scaling(self, scaling: Scaling | None) -> None:
+        """Write by what features were standardized, if they were."""
+        if scaling is not None and scaling.how == "standard":
+            self._save(SCALING, {"mean": scaling.mean, "deviation": scaling.deviation})
+
+    def _save(self, name: str, arrays: Mapping[str, Tensor]) -> None:
+        temporary = self.path / f".{name}.tmp"
+        save_arrays(temporary, arrays)
+        move_into_place(temporary, self.path / name)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""

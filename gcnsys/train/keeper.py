@@ -5,6 +5,9 @@ ones. That all ranks have written theirs is among their votes, so it becomes one
 """
 
 import contextlib
+import errno
+import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -31,9 +34,22 @@ from gcnsys.train.checkpoint import (
     write_state,
 )  # fmt: skip
 from gcnsys.train.config import RunConfig
+from gcnsys.train.folder import RunFolder
 from gcnsys.train.stopping import Request, StoppedError
 from gcnsys.train.trainer import Trainer
 from gcnsys.train.votes import Votes
+
+log = logging.getLogger(__name__)
+
+LOSSES = 3
+"""Checkpoints in a row that a rank may fail to write for a reason that passes."""
+
+_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EREMOTEIO, errno.ECONNRESET}
+"""What a disk over a network says now and then, and not an hour later."""
+
+
+def _passes(problem: Exception) -> bool:
+    return isinstance(problem, OSError) and problem.errno in _PASSING
 
 
 class Writing:
@@ -86,20 +102,22 @@ class Keeper:
         partitioning: of the run.
         request: whether this process was asked to stop.
         folder: the run's, which all ranks see; None: no checkpoints.
+        notes: the run's, on rank 0: what it says of epochs lies on the disk before a checkpoint of them does.
     """
 
     def __init__(
         self, trainer: Trainer, best: Best, config: RunConfig, partitioning: Partitioning, request: Request,
-        folder: Path | None,
+        folder: Path | None, notes: RunFolder | None = None,
     ) -> None:  # fmt: skip
         self.trainer, self.best, self.config, self.partitioning = trainer, best, config, partitioning
-        self.request, self.folder = request, folder
+        self.request, self.folder, self.notes = request, folder, notes
         trainer.ballot = self.ballot
         self.seconds = 0.0
         self.problem: Exception | None = None
         self._checkpoints = None if folder is None else Checkpoints(folder, keep=config.keep_checkpoints)
         self._writing: Writing | None = None
         self._last, self._when, self._due = 0, time.monotonic(), False
+        self._lost = 0
 
     @property
     def comm(self) -> Comm:
@@ -109,11 +127,13 @@ class Keeper:
         """What this rank says at the end of an epoch."""
         writing, minutes = self._writing, self.config.checkpoint_minutes
         over = writing is not None and writing.over
-        failed = over and writing is not None and writing.problem is not None
+        problem = writing.problem if writing is not None and over else None
+        passing = problem is not None and _passes(problem)
         return Votes(
             stop=self.request.signal != 0,
             save=self.comm.rank == 0 and 0 < 60 * minutes <= time.monotonic() - self._when,
-            written=over and not failed, failed=failed or self.problem is not None,
+            written=over and problem is None, lost=passing,
+            failed=(problem is not None and not passing) or self.problem is not None,
         )  # fmt: skip
 
     @contextlib.contextmanager
@@ -134,6 +154,8 @@ class Keeper:
         began, votes = time.perf_counter(), self.trainer.votes
         if votes.failed:
             self._fail()
+        if votes.lost:
+            self._give_up()
         if votes.written == self.comm.size:
             self._complete()
         if votes.stop:
@@ -160,22 +182,45 @@ class Keeper:
         self._writing = Writing(self._checkpoints.unfinished(done), states, done)
         self._when, self._due = time.monotonic(), False
 
+    def _give_up(self) -> None:
+        """Do without a checkpoint that some rank could not write; the next is due as ever."""
+        writing, checkpoints = self._writing, self._checkpoints
+        assert writing is not None
+        assert checkpoints is not None
+        self._lost += 1
+        with self.patient():
+            writing.wait()
+            if self._lost == LOSSES:
+                self._fail()
+            told = self.comm.texts(str(writing.problem or ""))
+            with self.comm.agreed():
+                if self.comm.rank == 0:
+                    rank, why = next((rank, text) for rank, text in enumerate(told) if text)
+                    log.warning(
+                        "no checkpoint after epoch %d: rank %d could not write its share (%s); it is tried "
+                        "again, and the one before it stays", writing.epoch, rank, why,
+                    )  # fmt: skip
+                    shutil.rmtree(checkpoints.unfinished(writing.epoch), ignore_errors=True)
+        self._writing = None
+
     def _complete(self, stopped: int = 0) -> None:
         writing, checkpoints = self._writing, self._checkpoints
         assert writing is not None
         assert checkpoints is not None
         self.comm.doing("completing a checkpoint")
-        with self._patient():
+        with self.patient():
             texts = self.comm.texts(described(writing.written))
             with self.comm.agreed():
                 if self.comm.rank == 0:
                     with self.noting():
+                        if self.notes is not None:
+                            self.notes.settle()
                         checkpoints.complete(writing.epoch, self._manifest(writing.epoch, texts, stopped))
                     self.check()
-        self._writing, self._last = None, writing.epoch
+        self._writing, self._last, self._lost = None, writing.epoch, 0
 
     @contextlib.contextmanager
-    def _patient(self) -> Iterator[None]:
+    def patient(self) -> Iterator[None]:
         """Wait longer for the others: slow disks may take as long as starting may."""
         patience, self.comm.timeout = self.comm.timeout, max(self.comm.timeout, self.config.startup_timeout)
         try:
@@ -193,17 +238,27 @@ class Keeper:
 
     def _save(self, done: int, stopped: int = 0) -> None:
         """Write a checkpoint now, and wait for it."""
-        with self._patient():
-            if self._writing is not None:
+        with self.patient():
+            if self._writing is not None and not self._is_lost():
                 self._await()
             self._begin(done)
+            while self._writing is not None and self._is_lost():
+                self._begin(done)
             if self._writing is not None:
                 self._await(stopped)
 
-    def _await(self, stopped: int = 0) -> None:
+    def _is_lost(self) -> bool:
+        """Whether a checkpoint under way came to nothing for a reason that may have passed; collective."""
         assert self._writing is not None
         self.comm.doing("writing a checkpoint")
         self._writing.wait()
+        problem = self._writing.problem
+        lost = int(self.comm.add(torch.tensor([int(problem is not None and _passes(problem))]), "control"))
+        if lost:
+            self._give_up()
+        return lost > 0
+
+    def _await(self, stopped: int = 0) -> None:
         with self.comm.agreed():
             self.check()
         self._complete(stopped)

@@ -76,19 +76,21 @@ def run_part(
                 folder.begin(first, own=resume is not None and folder.holds(resume))
                 Attempt(str(folder.path), "begun").leave(comm)
         shared = shared_folder(folder, config, comm)
-        keeper = Keeper(trainer, best, config, partitioning, request or Request(), shared)
+        keeper = Keeper(trainer, best, config, partitioning, request or Request(), shared, folder)
         tracing = _tracing(folder, config.epochs - first, comm) if config.profile else None
         with contextlib.closing(tracing) if tracing is not None else contextlib.nullcontext():
             trained = _loop(trainer, config, keeper, folder, watch, first, tracing)
         trainer.settle()
-        with comm.agreed():
+        with keeper.patient(), comm.agreed():
             keeper.check()
             if folder is not None:
+                folder.settle()
                 folder.save_weights("final", trainer.model.state_dict())
                 folder.save_weights("best", best.state)
+                folder.save_scaling(partitioning.manifest.scaling)
         seconds = time.perf_counter() - began
         summary = summarized(config, partitioning, trainer, trained, seconds, keeper.seconds)
-        with comm.agreed():
+        with keeper.patient(), comm.agreed():
             if folder is not None:
                 folder.finish(summary)
         keeper.finish(trained.done)
@@ -152,7 +154,7 @@ def _loop(
             with keeper.noting():
                 folder.log(record)
         if watch is not None and trainer.comm.rank == 0:
-            watch(record)
+            watch = _watched(watch, record)
         if evaluated and config.patience and epoch.number - best.epoch >= config.patience:
             break
         if tracing is not None:
@@ -166,6 +168,15 @@ def _loop(
             tracing.finish()
     assert last is not None
     return Trained(timings, best, last, transfer)
+
+
+def _watched(watch: Watch, record: dict[str, Any]) -> Watch | None:
+    """Show a record; who cannot be shown it is shown no more: a run does not end with its terminal."""
+    try:
+        watch(record)
+    except (OSError, SystemExit):  # rich leaves where nobody reads a pipe
+        return None
+    return watch
 
 
 def prepare_process(config: RunConfig) -> None:

@@ -95,6 +95,8 @@ def summarized(
         **{part: getattr(config, part) for part in EXCHANGE if getattr(config, part) is not None},
         "num_features": manifest.num_features, "num_classes": num_outputs(manifest, config),
         "edge_kinds": manifest.edge_kinds,
+        "directed": None if manifest.mirrored is None else not manifest.mirrored,
+        "normalization": manifest.normalization,
         "parts": manifest.num_parts, "inductive": manifest.inductive, "multilabel": manifest.multilabel,
         "regression": manifest.regression, "links": manifest.held_out is not None,
         "first_hop": "on" if not config.sampler and isinstance(trainer.training.inputs, FirstHop) else "off",

@@ -8,12 +8,15 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
+from gcnsys.datasets import Split
+from gcnsys.datasets.scaling import Scaling
 from gcnsys.errors import DamagedFileError, InputError
 from gcnsys.files import load_arrays
 from gcnsys.nn import Model, build_model
 from gcnsys.train.checkpoint import run_folder
 from gcnsys.train.config import RunConfig
-from gcnsys.train.folder import CONFIG, SUMMARY
+from gcnsys.train.folder import CONFIG, SCALING, SUMMARY
+from gcnsys.train.preparation import Preparation
 
 Which = Literal["best", "final"]
 """Weights of the epoch that validation liked best, or of the last one."""
@@ -30,6 +33,8 @@ class TrainedRun:
         num_classes: how wide the rows are that its model gives.
         edge_kinds: of the graph it was trained on.
         links: are what it was trained to predict.
+        multilabel, regression: a node has several labels, or numbers.
+        preparation: of a dataset, so that it is what the model was trained on.
         state: the model's weights.
     """
 
@@ -39,6 +44,9 @@ class TrainedRun:
     num_classes: int
     edge_kinds: int
     links: bool
+    multilabel: bool
+    regression: bool
+    preparation: Preparation
     state: dict[str, Tensor]
 
     @classmethod
@@ -62,8 +70,11 @@ class TrainedRun:
         path = folder / f"{which}.safetensors"
         state = load_arrays(path, name=str(path))
         width, classes, kinds = (summary[name] for name in ("num_features", "num_classes", "edge_kinds"))
-        links = summary.get("links", False) is True
-        return cls(folder, config, width, classes, kinds, links, state)
+        links, several, numbers = (
+            summary.get(name) is True for name in ("links", "multilabel", "regression")
+        )
+        preparation = _preparation(folder, config, summary)
+        return cls(folder, config, width, classes, kinds, links, several, numbers, preparation, state)
 
     def model(self) -> Model:
         """The model with its weights, in evaluation mode.
@@ -83,6 +94,20 @@ class TrainedRun:
                 f"train it again"
             ) from error
         return model.eval()
+
+
+def _preparation(folder: Path, config: RunConfig, summary: dict[str, Any]) -> Preparation:
+    """How the graph was made ready, as far as the run noted it."""
+    directed, how = summary.get("directed"), summary.get("normalization")
+    scaling = {"none": Scaling(), "row": Scaling("row")}.get(how or "")
+    if how == "standard" and (folder / SCALING).is_file():
+        arrays = load_arrays(folder / SCALING, name=str(folder / SCALING))
+        scaling = Scaling("standard", arrays["mean"], arrays["deviation"])
+    return Preparation(
+        config.directed if directed is None else directed,
+        config.normalize if scaling is None else scaling,
+        Split(of="nothing"), exact=directed is not None,
+    )  # fmt: skip
 
 
 def _summary(path: Path) -> dict[str, Any]:

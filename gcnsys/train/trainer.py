@@ -166,6 +166,7 @@ class Trainer:
         self.optimizer.zero_grad()
         with labelled("backward"):
             loss.backward()
+        self.comm.caught_up()
         with labelled("add gradients up"):
             total = self._reduce(loss.detach(), number)
         with labelled("optimizer"):

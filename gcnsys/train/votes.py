@@ -16,16 +16,18 @@ class Votes:
         stop: it was asked to stop.
         save: it is time for a checkpoint (rank 0's clock decides).
         written: its share of a checkpoint lies on the disk.
+        lost: its share cannot be written, for a reason that may have passed by the next one.
         failed: it has met something that it cannot go on with.
     """
 
     stop: int = 0
     save: int = 0
     written: int = 0
+    lost: int = 0
     failed: int = 0
 
     def joined(self, like: Tensor) -> Tensor:
-        """``[4]`` numbers that can be added up over ranks."""
+        """``[5]`` numbers that can be added up over ranks."""
         return like.new_tensor(astuple(self))
 
     @classmethod
