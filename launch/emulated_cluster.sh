@@ -23,7 +23,7 @@ if [ "${EMULATED_CLUSTER:-}$$" != inside1 ]; then
         refuse "'ip' or 'tc' is missing; install the package iproute2"
     [ "$(id -u)" = 0 ] || refuse "network namespaces need root; call it with sudo"
     unshare -mnpf true 2> /dev/null || refuse "root may not make namespaces; a container must be privileged"
-    command -v gcnsys > /dev/null || { source "$here/install.sh" && install_gcnsys; }
+    source "$here/install.sh" && find_gcnsys
     trap 'exit 130' INT && trap 'exit 143' TERM
     trap '[ ! -t 2 ] || printf "\e[?25h" >&2' EXIT # the cursor, which progress bars hide
     EMULATED_CLUSTER=inside setpriv --pdeathsig KILL \

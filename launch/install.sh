@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
-# Sourced by the other scripts: `install_gcnsys [EXTRAS]` makes .venv, or reuses it, and puts it on PATH.
+# Sourced by the other scripts: `install_gcnsys [EXTRAS]` makes .venv, or reuses it, and puts it on PATH;
+# `find_gcnsys` does so where PATH has none: an environment of one's own, of a GPU machine say, is taken as it is.
+
+find_gcnsys() {
+    command -v gcnsys > /dev/null && command -v torchrun > /dev/null || install_gcnsys
+}
 
 install_gcnsys() {
     local extras="${1:-}" root python="${PYTHON:-python3}" stamp wanted

@@ -7,7 +7,7 @@ set -euo pipefail
 usage="usage: NODES=n RANKS_PER_NODE=r HEAD=host:port $0 PARTITIONING [options of gcnsys train]"
 [ $# -ge 1 ] && [ -n "${NODES:-}" ] && [ -n "${RANKS_PER_NODE:-}" ] && [ -n "${HEAD:-}" ] ||
     { echo "$usage" >&2; exit 2; }
-source "$(dirname "$0")/install.sh" && install_gcnsys
+source "$(dirname "$0")/install.sh" && find_gcnsys
 cores="$(nproc)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > RANKS_PER_NODE ? cores / RANKS_PER_NODE : 1))}"
 signals=SIGTERM,SIGINT,SIGQUIT,SIGUSR1

@@ -3,7 +3,7 @@
 #   bash launch/torchrun_single_node.sh PARTITIONING [options of gcnsys train]
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: $0 PARTITIONING [options of gcnsys train]" >&2; exit 2; }
-source "$(dirname "$0")/install.sh" && install_gcnsys
+source "$(dirname "$0")/install.sh" && find_gcnsys
 about="$(gcnsys partition show "$1" --json)"
 parts="$(python -c 'import json, sys; print(json.load(sys.stdin)["num_parts"])' <<< "$about")"
 cores="$(nproc)"
