@@ -8,9 +8,14 @@ General layout, bottom up (an import only ever points downwards; ``tests/test_la
 * ``partition``  graph -> assignment -> partitioning on disk -> one part
 * ``nn``         models over blocks
 * ``sampling``   samples of a graph as blocks
+* ``islands``    islands between hubs, sums that rows share
+* ``accel``      what a graph would cost on accelerators
 * ``runtime``    process group, halo exchange, a part as blocks
 * ``train``      configuration, loop, evaluation, run folder
+* ``polarize``   a graph trained into dense blocks and a remainder
 * ``report``     pictures of runs
+* ``plan``       memory, traffic and time before a run
+* ``search``     a model and an accelerator that fit each other
 * ``cli``        the command line
 
 ``testing`` stands beside them: ranks as threads and other helpers for tests, ours and yours.
@@ -26,10 +31,14 @@ if TYPE_CHECKING:
     from gcnsys.runtime import Comm, Placement, joined
     from gcnsys.train import (
         LinkPrediction,
+        Regression,
         RunConfig,
+        RunFolder,
         Task,
         Trainer,
         make_trainer,
+        prepare_process,
+        requests,
         run_part,
         shared_partitioning,
     )
@@ -37,13 +46,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "partition": ("Partitioning",), "runtime": ("Comm", "Placement", "joined"),
     "train": (
-        "LinkPrediction", "RunConfig", "Task", "Trainer", "make_trainer", "run_part", "shared_partitioning",
+        "LinkPrediction", "Regression", "RunConfig", "RunFolder", "Task", "Trainer", "make_trainer",
+        "prepare_process", "requests", "run_part", "shared_partitioning",
     ),
 }  # fmt: skip
 
 __all__ = [
-    "Comm", "LinkPrediction", "Partitioning", "Placement", "RunConfig", "Task", "Trainer", "joined",
-    "make_trainer", "run_part", "shared_partitioning",
+    "Comm", "LinkPrediction", "Partitioning", "Placement", "Regression", "RunConfig", "RunFolder", "Task",
+    "Trainer", "joined", "make_trainer", "prepare_process", "requests", "run_part", "shared_partitioning",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import pages
 import pytest
 from layers import needed
 from pages import ROOT, follow
@@ -17,6 +18,14 @@ from gcnsys.sampling import samplers
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 REFERENCE = sorted((ROOT / "docs/api").glob("*.md"))
+
+
+@pytest.mark.processes
+@pytest.mark.full
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_works_to_the_letter_with_as_many_ranks_as_it_says(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "alone", list)
+    test_a_guide_works_in_a_fresh_folder(page, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)

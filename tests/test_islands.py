@@ -18,6 +18,7 @@ from gcnsys.islands.plan import check as check_plan
 from gcnsys.islands.plan import looped
 from gcnsys.islands.share import shared_sums
 from gcnsys.kernels import LocalBlock, sharing
+from gcnsys.kernels.backend import core
 from gcnsys.kernels.sharing import shared
 
 
@@ -300,6 +301,24 @@ def test_products_by_shared_sums_are_products(graph, width, dtype, by_windows):
         patch.setattr(shared_matrix, "native_for", lambda *_: None)
         assert torch.allclose(matrix.shared_times(x, **settings).double(), exact, rtol=near, atol=near)
     assert torch.allclose(matrix.times(x, **settings).double(), exact, rtol=near, atol=near)
+
+
+@pytest.mark.skipif(core() is None, reason="the native core was not built, or is switched off")
+@pytest.mark.parametrize("width", [16, 70, 200])
+def test_products_by_shared_sums_are_the_same_on_any_number_of_threads(width):
+    numbers = torch.Generator().manual_seed(1)
+    graph = Graph.from_edge_index(torch.randint(500, (2, 20_000), generator=numbers), num_nodes=500)
+    csr = looped(locate(graph).graph)
+    matrix, x = SharedMatrix(csr, shared_sums(csr)), torch.randn(500, width, generator=numbers)
+    assert matrix.plan.num_shared
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(matrix.shared_times(x, tile=16))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])
 
 
 @pytest.mark.parametrize("aggregation", ["sum", "mean", "gcn"])

@@ -404,6 +404,18 @@ def test_training_takes_what_is_recommended(tmp_path, monkeypatch, capsys):
     assert "taking vanilla" in said.err
 
 
+@pytest.mark.processes
+def test_two_ranks_take_what_is_recommended(tmp_path):
+    words = ["train", "digits", "--parts", "2", "--hidden", "8", "--epochs", "2", "--out", "run", "--auto"]
+    command = [sys.executable, "-m", "gcnsys", *words, "--bandwidth", "1Mbit", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["parts"], summary["epochs"]) == (2, 2)
+    assert f"taking {summary['method']}" in done.stderr
+    assert summary["method"] != "vanilla"  # over such a link, all rows take longest
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

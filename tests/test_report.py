@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -287,20 +288,21 @@ def test_other_things_are_refused_with_what_they_are(capsys, tmp_path):
     assert "is not a folder" in refused(capsys, made_run(tmp_path / "a"), "--out", "g.npz")
 
 
-def test_logs_for_tensorboard_hold_every_figure_of_every_epoch(capsys, tmp_path):
+def test_logs_for_tensorboard_need_its_package(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     folder = made_run(tmp_path / "a")
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    except ImportError:
-        assert "needs the package 'tensorboard'" in refused(
-            capsys, folder, "--out", "out", "--tensorboard", "logs"
-        )
-        assert not (tmp_path / "out").exists()
-        return
+    sentence = "needs the package 'tensorboard'"
+    assert sentence in refused(capsys, folder, "--out", "out", "--tensorboard", "logs")
+    assert not (tmp_path / "out").exists()
+
+
+def test_logs_for_tensorboard_hold_every_figure_of_every_epoch(capsys, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = made_run(tmp_path / "a")
     for _ in range(2):  # a second time replaces the first
         told, _ = reported(capsys, folder, "--tensorboard", "logs")
     (log,) = told["logs"]
-    read = EventAccumulator(log)
+    read = accumulator.EventAccumulator(log)
     read.Reload()
     assert [(each.step, round(each.value, 6)) for each in read.Scalars("val_acc")] == list(
         enumerate(SCORES, 1)

@@ -38,7 +38,8 @@ class Smoothed(gcnsys.Task):
 
 
 config = gcnsys.RunConfig(data=sys.argv[1], epochs=60, method="pipegcn")
-with gcnsys.joined() as (comm, placement):
+gcnsys.prepare_process(config)
+with gcnsys.joined(config.device, timeout=config.startup_timeout) as (comm, placement):
     graph = gcnsys.shared_partitioning(config, comm)
     model = draw(Jumping(graph.manifest.num_features, 64, graph.manifest.num_classes), seed=0)
     trainer = gcnsys.make_trainer(graph, config, comm, placement, model=model, task=Smoothed())

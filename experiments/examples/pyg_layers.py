@@ -29,7 +29,8 @@ class Gated(MessagePassing):
 
 
 config = gcnsys.RunConfig(data=sys.argv[1], epochs=60)
-with gcnsys.joined() as (comm, placement):
+gcnsys.prepare_process(config)
+with gcnsys.joined(config.device, timeout=config.startup_timeout) as (comm, placement):
     graph = gcnsys.shared_partitioning(config, comm)
     features, classes = graph.manifest.num_features, graph.manifest.num_classes
     torch.manual_seed(config.seed)

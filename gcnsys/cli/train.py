@@ -104,8 +104,8 @@ def add_options(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[s
     )  # fmt: skip
     parser.add_argument(
         "--auto-resume", action="store_true",
-        help="go on with the run in --out if there is one, else start it: one line for the first time and all "
-        "others",
+        help="go on with the run in --out if there is one, else start it: the same line the first time and "
+        "later",
     )  # fmt: skip
     parser.add_argument(
         "--max-restarts", type=int, default=0, metavar="N",

@@ -40,6 +40,8 @@ class Attention(nn.Module):
 
     row_wise = True
 
+    reads_sparse = True
+
     def __init__(
         self, in_features: int, out_features: int, *, heads: int = 1, average: bool = False,
         dropout: float = 0.0, slope: float = 0.2, side: ExchangeSide = "narrower", bias: bool = True,

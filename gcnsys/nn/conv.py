@@ -36,6 +36,8 @@ class Conv(nn.Module, ABC):
     needs_own: bool
     row_wise: bool = False
 
+    reads_sparse = True
+
     def __init__(self, in_features: int, out_features: int, side: ExchangeSide) -> None:
         super().__init__()
         self.in_features, self.out_width = in_features, out_features

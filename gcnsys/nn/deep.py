@@ -44,6 +44,10 @@ class Deep(Model):
         return len(self.dropouts) - 1
 
     @property
+    def reads_sparse(self) -> bool:
+        return True
+
+    @property
     def first(self) -> nn.Module:
         return self.encoder
 

@@ -95,6 +95,8 @@ class Foreign(nn.Module, ABC):
 
     library: str
 
+    reads_sparse = True
+
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         if any(isinstance(p, nn.UninitializedParameter) for p in layer.parameters()):

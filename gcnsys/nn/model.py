@@ -47,6 +47,11 @@ class Model(nn.Module, ABC):
         return False
 
     @property
+    def reads_sparse(self) -> bool:
+        """Whether ``forward`` takes sparse features as they are; otherwise they are filled in before it."""
+        return False
+
+    @property
     def ready_hops(self) -> int:
         """How many of the first aggregations can be computed once from constant inputs."""
         return 0

@@ -44,6 +44,10 @@ class APPNP(Model):
         return self.num_hops
 
     @property
+    def reads_sparse(self) -> bool:
+        return True
+
+    @property
     def first(self) -> nn.Module:
         return self.linears[0]
 
@@ -92,6 +96,10 @@ class SGC(Model):
     @property
     def num_blocks(self) -> int:
         return self.num_hops
+
+    @property
+    def reads_sparse(self) -> bool:
+        return True
 
     @property
     def row_wise(self) -> bool:

@@ -34,6 +34,8 @@ class RGCNConv(nn.Module):
 
     row_wise = True
 
+    reads_sparse = True
+
     def __init__(
         self, in_features: int, out_features: int, num_kinds: int, *, num_bases: int | None = None,
         bias: bool = True,

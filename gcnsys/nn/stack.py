@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gcnsys.kernels import Block, activation
+from gcnsys.kernels import Block, DroppedRows, SparseRows, activation
 from gcnsys.nn.attention import Attention, GATConv, GATv2Conv
 from gcnsys.nn.conv import Conv, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
@@ -24,7 +24,7 @@ class GNN(Model):
     """Dropout, convolution, norm and ReLU, layer after layer; then linear layers, if any.
 
     Args:
-        convs: layers that take a block.
+        convs: layers that take a block; the first gets dense rows unless it says ``reads_sparse``.
         linears: layers that follow.
         hidden_norms: one for each layer but the last; None: no norm.
         dropout: before every layer.
@@ -51,6 +51,10 @@ class GNN(Model):
     @property
     def first(self) -> nn.Module:
         return self.convs[0]
+
+    @property
+    def reads_sparse(self) -> bool:
+        return True
 
     @property
     def row_wise(self) -> bool:
@@ -89,6 +93,8 @@ class GNN(Model):
         first = self.dropouts[0]
         assert isinstance(first, KeyedDropout)
         h: Rows = first.inputs(x, ids)
+        if isinstance(h, SparseRows | DroppedRows) and not getattr(self.convs[0], "reads_sparse", False):
+            h = h.to_dense()
         came: Tensor | None = None
         for number in range(last):
             block = blocks[min(number, len(blocks) - 1)]

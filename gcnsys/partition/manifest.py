@@ -112,7 +112,7 @@ class Manifest(Description):
 
     @property
     def scaling(self) -> Scaling | None:
-        """What the features were scaled by; None: made before that was noted."""
+        """What the features were scaled by, where that was noted; otherwise None."""
         how, numbers = self.normalization, (torch.tensor(self.mean), torch.tensor(self.deviation))
         if how == "standard":
             return Scaling("standard", *numbers) if self.mean else None

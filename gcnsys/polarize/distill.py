@@ -18,7 +18,7 @@ from gcnsys.train import Task
 from gcnsys.train.view import View
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False)
 class Distilled(Task):
     """Classification, and agreement with a teacher on all nodes.
 

@@ -12,7 +12,7 @@ from gcnsys.train.task import Score, Task
 from gcnsys.train.view import View
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class LinkPrediction(Task):
     """Which nodes are linked; see :mod:`gcnsys.train.links`.
 

@@ -65,6 +65,8 @@ def run_part(
     began, best = time.perf_counter(), Best()
     if model is not None:
         config = config.model_copy(update={"model": type(model).__name__})
+        if folder is not None:
+            folder.config = config
     comm.same("configuration", config.toml())
     comm.same("partitioning", partitioning.manifest.fingerprint)
     trainer = make_trainer(partitioning, config, comm, placement, model=model, task=task)

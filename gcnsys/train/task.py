@@ -30,9 +30,11 @@ class Score:
     others: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Task:
     """Node classification, one label a node or several.
+
+    A subclass may have an ``__init__`` and attributes of its own.
 
     Attributes:
         multilabel: targets are ``[n, C]`` bool instead of ``[n]`` int64.
@@ -85,7 +87,7 @@ class Task:
         return Score(first / nodes, loss / nodes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Regression(Task):
     """One number a node, or several; targets are ``[n, T]`` float."""
 

@@ -317,7 +317,9 @@ class _Maker:
         return made
 
     def _inputs(self, blocks: Sequence[PartBlock], x: Tensor | SparseRows) -> Inputs:
-        if not self.precomputed or isinstance(x, SparseRows):
+        if isinstance(x, SparseRows):
+            return x if self.model.reads_sparse else x.to_dense()
+        if not self.precomputed:
             return x
         return self.model.precompute(blocks, x)
 
