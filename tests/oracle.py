@@ -140,17 +140,23 @@ class DenseNetwork:
         mixed = (1 + self.values[f"{name}.eps"]) * own + neighbours
         return self.linear(self.linear(mixed, f"{name}.hidden").relu(), f"{name}.output")
 
-    def attended(self, adjacency: Tensor, number: int, x: Tensor, nodes: Tensor, epoch: int | None) -> Tensor:
+    def attended(
+        self, adjacency: Tensor, number: int, x: Tensor, nodes: Tensor, epoch: int | None,
+        projected: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Attention to rows ``x``, or to others that are projected already."""
         name, rate = f"convs.{number}", self.recipe.dropout
         if self.recipe.model == "gat":
             own, neighbours = self.values[f"{name}.own"], self.values[f"{name}.neighbours"]
             heads, features = own.shape
-            h = self.linear(x, f"{name}.linear").view(-1, heads, features)
+            h = self.linear(x, f"{name}.linear") if projected is None else projected
+            h = h.view(-1, heads, features)
             logits = F.leaky_relu((h * own).sum(2)[:, None] + (h * neighbours).sum(2)[None], 0.2)
         else:
             vector = self.values[f"{name}.vector"]
             heads, features = vector.shape
-            h = self.linear(x, f"{name}.neighbours").view(-1, heads, features)
+            h = self.linear(x, f"{name}.neighbours") if projected is None else projected
+            h = h.view(-1, heads, features)
             own = self.linear(x, f"{name}.own").view(-1, heads, features)
             logits = (F.leaky_relu(own[:, None] + h[None], 0.2) * vector).sum(3)
         edge = (adjacency != 0) | torch.eye(x.shape[0], dtype=torch.bool)

@@ -2,8 +2,9 @@
 
 All parts live in one ``[N, F]`` matrix. What a layer aggregates is a product with the edges inside parts,
 and for every ordered pair of parts with the edges between them, of rows that crossed as the design says:
-drawn, encoded, some epochs old, averaged. Draws and codecs are the package's (they have tests of their
-own); what is done with them is written down here a second time.
+drawn, encoded, some epochs old, averaged. What attention sees is a matrix ``[N, F]`` for each part. Draws and
+codecs are the package's (they have tests of their own); what is done with them is written down here a second
+time.
 """
 
 from collections import deque
@@ -64,7 +65,7 @@ class Layer:
     def __init__(
         self, mixing: Tensor, edges: Tensor, part_of: Tensor, ids: Tensor, choices: Choices, number: int
     ) -> None:
-        self.mixing, self.part_of, self.ids = mixing, part_of, ids
+        self.mixing, self.edges, self.part_of, self.ids = mixing, edges, part_of, ids
         self.choices, self.number = choices, number
         self.inside = part_of[:, None] == part_of
         self.boundaries: dict[Pair, tuple[Tensor, Tensor]] = {}
@@ -88,7 +89,12 @@ class Layer:
         """``mixing @ x`` as the ranks find it."""
         return _Mixed.apply(x, self, epoch)
 
-    def forward(self, x: Tensor, epoch: int) -> tuple[Tensor, Crossed]:
+    def gathered(self, x: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """What each part has of all rows, ``[P, N, F]``, and which of them, ``[P, N]`` bool."""
+        return _Gathered.apply(x, self, epoch)
+
+    def crossed(self, x: Tensor, epoch: int) -> Crossed:
+        """What is used of the rows that parts send each other."""
         left = Crossed({}, {}, {})
         sampler = self.choices.sampler()
         for pair, (nodes, fed) in self.boundaries.items():
@@ -99,7 +105,10 @@ class Layer:
                 chosen, scale = nodes[draw.positions], draw.scale
             left.nodes[pair], left.scale[pair] = chosen, scale
             left.rows[pair] = self.coded(x[chosen], chosen, epoch, 0)
-        used = self.due(self.forth, left, self.features)
+        return self.due(self.forth, left, self.features)
+
+    def forward(self, x: Tensor, epoch: int) -> tuple[Tensor, Crossed]:
+        used = self.crossed(x, epoch)
         y = (self.mixing * self.inside) @ x
         for pair, nodes in used.nodes.items():
             receivers = torch.nonzero(self.part_of == pair[1]).flatten()
@@ -140,6 +149,30 @@ class Layer:
         return Crossed(left.nodes, left.scale, {pair: torch.zeros_like(r) for pair, r in left.rows.items()})
 
 
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, layer, epoch):
+        used = layer.crossed(x, epoch)
+        own = torch.nn.functional.one_hot(layer.part_of.long()).T.bool()
+        rows, there = x * own[:, :, None], own.clone()
+        for (_, receiver), nodes in used.nodes.items():
+            rows[receiver, nodes], there[receiver, nodes] = used.rows[_, receiver], True
+        ctx.layer, ctx.used, ctx.epoch, ctx.own = layer, used, epoch, own
+        ctx.mark_non_differentiable(there)
+        return rows, there
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        layer, left = ctx.layer, Crossed(ctx.used.nodes, ctx.used.scale, {})
+        for pair, nodes in left.nodes.items():
+            left.rows[pair] = layer.coded(grad[pair[1]][nodes], nodes, ctx.epoch, pair[1] + 1)
+        returned = layer.due(layer.back, left, layer.gradients)
+        out = (grad * ctx.own[:, :, None]).sum(0)
+        for pair, nodes in returned.nodes.items():
+            out.index_add_(0, nodes, returned.rows[pair])
+        return out, None, None
+
+
 class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, layer, epoch):
@@ -168,9 +201,14 @@ class ReplayedNetwork(DenseNetwork):
         recipe = self.recipe
         if epoch is None:
             return super().__call__(adjacency, x, nodes, epoch)
-        h = x
+        h, attends = x, recipe.model in ("gat", "gatv2")
         for number in range(recipe.layers):
-            own = self.dropped(h, number, nodes, epoch)
+            own = self.dropped(h, number + attends * recipe.layers, nodes, epoch)
+            if attends:
+                h = self.attended_by_parts(adjacency, number, own, nodes, epoch)
+                if number < recipe.layers - 1:
+                    h = torch.nn.functional.elu(self.normalized(h, number, training=True))
+                continue
             if number == 0 and recipe.first_hop:
                 found = self.layers[0].mixing @ x
                 neighbours = self.dropped(found, 0, nodes, epoch, first=x.shape[1])
@@ -180,6 +218,25 @@ class ReplayedNetwork(DenseNetwork):
             if number < recipe.layers - 1:
                 h = self.normalized(h, number, training=True).relu()
         return h
+
+    def attended_by_parts(
+        self, adjacency: Tensor, number: int, x: Tensor, nodes: Tensor, epoch: int
+    ) -> Tensor:
+        """Each part attends to the rows that it has: those that crossed, and its own as they are now."""
+        layer, name = self.layers[number], f"convs.{number}"
+        linear = f"{name}.{'linear' if self.recipe.model == 'gat' else 'neighbours'}"
+        weight = self.values[f"{linear}.weight"]
+        if self.side == "narrower" and weight.shape[0] < weight.shape[1]:
+            rows, there = layer.gathered(self.linear(x, linear), epoch)
+        else:
+            rows, there = layer.gathered(x, epoch)
+            rows = self.linear(rows, linear)
+        found = torch.empty(0)
+        for part, (seen, present) in enumerate(zip(rows, there, strict=True)):
+            edges = adjacency * (present & (layer.edges | (layer.part_of[:, None] == layer.part_of)))
+            out = self.attended(edges, number, x, nodes, epoch, projected=seen)
+            found = out if part == 0 else torch.where((layer.part_of == part)[:, None], out, found)
+        return found
 
     def exchanged(self, number: int, own: Tensor, epoch: int) -> Tensor:
         layer, name = self.layers[number], f"convs.{number}"

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import gcnsys
 from gcnsys.datasets import Dataset
-from gcnsys.nn import GNN, KeyedDropout, Linear, Model, draw
+from gcnsys.nn import GNN, KeyedDropout, KindLinear, Linear, Model, draw
 from gcnsys.partition import Cutting, Partitioning, build
 from gcnsys.runtime import Placement
 from gcnsys.testing.ranks import run_ranks
@@ -127,3 +127,54 @@ def test_the_folder_of_a_run_names_the_model_that_was_trained(cuts, tmp_path):
 
     assert run_ranks(1, body)[0]["model"] == "Two"
     assert 'model = "Two"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+class Kinds(Model):
+    """A map for each kind of node, then a mean over neighbours."""
+
+    num_blocks, row_wise = 1, True
+
+    def __init__(self):
+        super().__init__()
+        self.maps, self.leave = KindLinear(5, 8, 2), Linear(8, CLASSES)
+
+    def forward(self, blocks, x):
+        h = self.maps(blocks[0], x).relu()
+        return self.leave(blocks[0].own(h) + blocks[0].mean(h))
+
+
+@pytest.mark.parametrize("prune", ["off", "on"])
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("batches", [False, True], ids=["whole graph", "batches"])
+def test_kinds_of_nodes_reach_a_layer_on_any_number_of_parts(tmp_path, prune, parts, batches):
+    rng = np.random.default_rng(4)
+    adjacency = np.triu(rng.random((NODES, NODES)) < 0.1, 1)
+    known = {
+        "edge_index": np.stack(adjacency.nonzero()), "x": rng.standard_normal((NODES, 5)).astype(np.float32),
+        "y": rng.integers(0, CLASSES, NODES), "node_type": rng.integers(0, 2, NODES),
+    }  # fmt: skip
+    dataset = Dataset.from_arrays("kinds", known).undirected()
+    build(dataset, Cutting(parts, "random"), tmp_path / "cut")
+    partitioning = Partitioning.open(tmp_path / "cut")
+    drawn = {"sampler": "neighbour", "fanouts": (NODES,), "batch": NODES} if batches else {}
+    config = gcnsys.RunConfig(data=str(tmp_path / "cut"), dtype="float64", prune=prune, lr=0.05, **drawn)
+
+    def body(comm):
+        trainer = gcnsys.make_trainer(partitioning, config, comm, CPU, model=draw(Kinds(), seed=0))
+        return [epoch.loss for epoch in trainer.epochs(5)]
+
+    model = draw(Kinds(), seed=0).double()
+    mixing = torch.from_numpy(adjacency | adjacency.T).double()
+    mixing /= mixing.sum(1, keepdim=True).clamp(min=1)
+    x, kinds = torch.from_numpy(known["x"]).double(), torch.from_numpy(known["node_type"])
+    optimizer, exact = torch.optim.Adam(model.parameters(), lr=0.05), []
+    for _ in range(5):
+        each = torch.stack([linear(x) for linear in model.maps.linears])
+        h = each[kinds, torch.arange(NODES)].relu()
+        logits = (h + mixing @ h) @ model.leave.weight.T + model.leave.bias
+        loss = F.cross_entropy(logits[dataset.train_mask], dataset.y[dataset.train_mask])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        exact.append(loss.item())
+    assert run_ranks(parts, body)[0] == pytest.approx(exact, rel=1e-9)

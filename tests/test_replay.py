@@ -110,6 +110,28 @@ def test_a_combination_trains_as_its_replay_in_any_setting(case):
     assert max(strayed(chosen(case), **settings).values()) <= BOUND
 
 
+ATTENDING = {
+    "model": ["gat", "gatv2"],
+    "assignment": ["random", "corners"],
+    "parts": [2, 3],
+    "graph": ["undirected", "directed"],
+    "norm": ["none", "layer"],
+    "hidden": [6, 14],
+    "side": ["narrower", "input"],
+    "first_epoch": ["exact", "zero"],
+    "staleness": [1, 2],
+    "prune": [False, True],
+}
+
+
+@pytest.mark.parametrize("case", covering(PARTS | ATTENDING), ids=name_of)
+def test_attention_trains_as_its_replay(case):
+    settings = {key: value for key, value in case.items() if key in ATTENDING}
+    for name in ("first_epoch", "staleness"):
+        settings.pop(name)
+    assert max(strayed(chosen(case), **settings).values()) <= BOUND
+
+
 @pytest.mark.parametrize("schedule", ["sync", "overlap"])
 @pytest.mark.parametrize("rows", ["uniform", "importance"])
 def test_rows_drawn_at_rate_1_are_vanilla_bit_for_bit(rows, schedule):

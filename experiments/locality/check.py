@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from experiments.bench import Bench
-from experiments.figures import Figure, close, near
+from experiments.figures import Figure, at_least, at_most, close, near
 from experiments.locality.run import MODES, shares, trained
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement, joined
@@ -34,7 +34,20 @@ def check(at: Bench) -> Iterator[Figure]:
         def runs_of_seeds(at: Bench) -> Iterator[Figure]:
             yield from _in_runs(at, partitioning, common, comm, placement)
 
-        yield from at.parts(preferring, runs_of_seeds)
+        yield from at.parts(preferring, runs_of_seeds, pays_on_record)
+
+
+def pays_on_record(at: Bench) -> Iterator[Figure]:
+    """What the record itself says of what pays."""
+    for name, least_rows, points in (("labor", 0.5, 0.003), ("runs", 0.8, 0.005)):
+        record = at.record(f"results/{name}.json")
+        plain, other = (record["figures"][way]["accuracy"][0] for way in ("plain", name))
+        yield at_most(
+            f"{name}, on record: rows of a batch over plain ones'", record["ratios"]["rows"], least_rows
+        )
+        yield at_least(f"{name}, on record: accuracy over plain's", other - plain, -points)
+        if name == "labor":
+            yield at_most(f"{name}, on record: time over plain's", record["ratios"]["batch_ms"], 0.85)
 
 
 def _by_mode(

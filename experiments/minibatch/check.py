@@ -3,9 +3,10 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from experiments.bench import AbsentError, Bench
-from experiments.figures import Figure, near, same
+from experiments.figures import Figure, at_least, near, same
 from experiments.minibatch.run import BATCHES, FULL, reached, trained
 
 BEYOND = 3
@@ -16,6 +17,8 @@ def check(at: Bench) -> Iterator[Figure]:
     there = [record for _, record in at.records("**/*.json") if at.missing(record["data"]) is None]
     if not there:
         raise AbsentError("none of the graphs on record is in the folder of real graphs")
+    for name, record in at.records("**/*.json"):
+        yield from _beside_the_whole_graph(name, record)
     record = there[0]
     name, parts = record["data"].removesuffix(".npz"), at.work / "parts"
     build = ["partition", "build", at.spec(name), "--parts", str(record["parts"]), "--out", str(parts)]
@@ -37,3 +40,10 @@ def check(at: Bench) -> Iterator[Figure]:
             yield near(
                 f"{what}: best validation accuracy", now["best_val"], then["best_val"], at.within("accuracy")
             )
+
+
+def _beside_the_whole_graph(name: str, record: dict[str, Any]) -> Iterator[Figure]:
+    """What the record itself says of the accuracy of batches."""
+    best = {method: max(run["best_val"] for run in runs) for method, runs in record["methods"].items()}
+    what = f"{name}, on record: best validation accuracy of neighbour sampling over exact training's"
+    yield at_least(what, best["neighbour"] - best["vanilla"], -0.005)
