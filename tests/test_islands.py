@@ -1,6 +1,6 @@
 """Islands between hubs: what the published rounds give, for any numbering, and after a change."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -292,10 +292,10 @@ def test_products_by_shared_sums_are_products(graph, width, dtype, by_windows):
     dense = torch.from_numpy(csr.to_scipy().toarray()).double() * scales[0][:, None] * scales[1]
     exact, near = dense @ x.double(), 1e-4 if dtype == torch.float32 else 1e-12
     settings = {"row_scale": scales[0], "column_scale": scales[1]}
-    for tile in (4, 16, 32, 64):
-        made = matrix.shared_times(x, tile=tile, **settings)
+    for tile, ahead in product((4, 16, 32, 64), (False, True)):
+        made = matrix.shared_times(x, tile=tile, ahead=ahead, **settings)
         assert torch.allclose(made.double(), exact, rtol=near, atol=near)
-        added = matrix.shared_times(x, start.clone(), tile=tile, **settings)
+        added = matrix.shared_times(x, start.clone(), tile=tile, ahead=ahead, **settings)
         assert torch.allclose(added.double(), exact + start.double(), rtol=near, atol=near)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shared_matrix, "native_for", lambda *_: None)
@@ -326,7 +326,7 @@ def test_a_block_shares_sums_forward_and_backward(aggregation, monkeypatch):
     pairs = torch.randint(40, (2, 900), generator=torch.Generator().manual_seed(1))
     graph = Graph.from_edge_index(pairs, num_nodes=40).symmetrized()
     block = shared_block(graph, shared_sums(graph.adjacency))
-    monkeypatch.setattr(block.matrix, "_tile", lambda x: 8)
+    monkeypatch.setattr(block.matrix, "_way", lambda x: (8, True))
     exact = LocalBlock.from_graph(graph)
     x = torch.randn(40, 33, dtype=torch.float64, requires_grad=True)
     other = x.detach().clone().requires_grad_()
@@ -341,10 +341,12 @@ def test_a_block_shares_sums_forward_and_backward(aggregation, monkeypatch):
 def test_sums_are_shared_where_that_is_faster(monkeypatch):
     graph = Graph.from_edge_index(torch.randint(40, (2, 900)), num_nodes=40).symmetrized()
     matrix = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency))
-    seconds = iter([[2.0, 3.0, 1.0, 4.0], [1.0, 3.0, 2.0, 4.0]])
+    taken = [[2.0, 3.0, 3.0, 3.0, 1.0, 4.0, 4.0], [1.0, 3.0, 3.0, 2.0, 2.0, 4.0, 4.0]]  # plain, then six ways
+    seconds = iter(taken)
     monkeypatch.setattr(shared_matrix, "_fastest", lambda runs: next(seconds))
     monkeypatch.setattr(matrix, "_fits", lambda x: True)
-    assert [matrix._tile(torch.ones(40, width)) for width in (32, 64, 32)] == [32, 0, 32]
+    found = [matrix._way(torch.ones(40, width)) for width in (32, 64, 32)]
+    assert found == [(32, True), (0, False), (32, True)]
     assert list(matrix.seconds.values()) == [(2.0, 1.0), (1.0, 2.0)]
 
 

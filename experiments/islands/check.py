@@ -57,14 +57,15 @@ def products(at: Bench) -> Iterator[Figure]:
             yield left_out(f"{name}: products", f"no record of {name}")
             continue
         then = recorded["aggregate"][name]
-        rows, tile = (int(words.split()[0]) for words in then["best"].split(", "))
+        rows, tile = (int(words.split()[0]) for words in then["best"].split(", ")[:2])
+        ahead = "ahead" in then["best"]
         graph = graph_of(name)
         x, own = torch.randn(graph.num_nodes, FEATURES), Matrix(graph.adjacency, symmetric=True)
         shared = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency, least=rows))
         usual = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency, least=8))
         ways = {
             "plain": partial(own.times, x), "default": partial(usual.times, x),
-            "best": partial(shared.shared_times, x, tile=tile),
+            "best": partial(shared.shared_times, x, tile=tile, ahead=ahead),
         }  # fmt: skip
         said = {
             "default": f"{name}: plain product's time over the default's",

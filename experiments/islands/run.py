@@ -96,7 +96,10 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
             if least == LEAST[2]:
                 ways["default"] = partial(matrix.times, x)
             for tile in (16, 32, 64):
-                ways[f"{least} rows, {tile} features"] = partial(matrix.shared_times, x, tile=tile)
+                for ahead, words in ((False, ""), (True, ", fetched ahead")):
+                    ways[f"{least} rows, {tile} features{words}"] = partial(
+                        matrix.shared_times, x, tile=tile, ahead=ahead
+                    )
         taken: dict[str, list[float]] = {way: [] for way in ways}
         order = list(ways.items())
         for number in range(-20, ROUNDS):

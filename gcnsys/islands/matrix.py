@@ -56,7 +56,7 @@ class SharedMatrix(Matrix):
         super().__init__(csr, symmetric=True)
         self.plan = plan
         self.seconds: dict[tuple[int, torch.dtype, int], tuple[float, float]] = {}
-        self._tiles: dict[tuple[int, torch.dtype, int], int] = {}
+        self._ways: dict[tuple[int, torch.dtype, int], tuple[int, bool]] = {}
         self._native: Any = None
 
     def times(
@@ -65,9 +65,11 @@ class SharedMatrix(Matrix):
         column_map: Tensor | None = None, rows: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         plain = weight is not None or column_map is not None or rows is not None
-        tile = 0 if plain else self._tile(x)
+        tile, ahead = (0, False) if plain else self._way(x)
         if tile:
-            return self.shared_times(x, out, row_scale=row_scale, column_scale=column_scale, tile=tile)
+            return self.shared_times(
+                x, out, row_scale=row_scale, column_scale=column_scale, tile=tile, ahead=ahead
+            )
         return super().times(
             x, out, weight=weight, row_scale=row_scale, column_scale=column_scale, column_map=column_map,
             rows=rows,
@@ -75,7 +77,7 @@ class SharedMatrix(Matrix):
 
     def shared_times(
         self, x: Tensor, out: Tensor | None = None, *, row_scale: Tensor | None = None,
-        column_scale: Tensor | None = None, tile: int = 32,
+        column_scale: Tensor | None = None, tile: int = 32, ahead: bool = False,
     ) -> Tensor:  # fmt: skip
         """``D A C x`` by shared sums, whether that is faster or not; see :meth:`gcnsys.kernels.Matrix.times`.
 
@@ -85,6 +87,7 @@ class SharedMatrix(Matrix):
             row_scale: ``[N]`` diagonal D.
             column_scale: ``[N]`` diagonal C.
             tile: features that are added up before the next ones; only where the core runs.
+            ahead: rows are fetched into the cache before their turn; only there as well.
         """
         row_scale = None if row_scale is None else row_scale.to(x).contiguous()
         column_scale = None if column_scale is None else column_scale.to(x).contiguous()
@@ -94,7 +97,7 @@ class SharedMatrix(Matrix):
         if out is None:
             out = x.new_empty(self.csr.num_rows, x.shape[1])
         threads = torch.get_num_threads()
-        self._rows().product(as_rows(x), out, accumulate, row_scale, column_scale, threads, tile)
+        self._rows().product(as_rows(x), out, accumulate, row_scale, column_scale, threads, tile, ahead)
         return out
 
     def _fits(self, x: Tensor) -> bool:
@@ -121,23 +124,23 @@ class SharedMatrix(Matrix):
             terms = torch.cat([terms, Matrix(level).times(terms)])
         return Matrix(self.plan.rows).times(terms, out, row_scale=row_scale)
 
-    def _tile(self, x: Tensor) -> int:
-        """Features of a slab; 0: no sums are shared."""
+    def _way(self, x: Tensor) -> tuple[int, bool]:
+        """Features of a slab (0: no sums are shared), and whether rows are fetched ahead."""
         key = x.shape[1], x.dtype, torch.get_num_threads()
-        known = self._tiles.get(key)
+        known = self._ways.get(key)
         if known is not None and x.device.type == "cpu":
             return known
         if not self._fits(x) or not self.plan.num_shared:
-            return 0
+            return 0, False
         x = x.detach()
         # Not this one: what is fastest in a loop of its own need not be so among what runs later on.
         without = Matrix(self.csr, symmetric=True)
-        tiles = [tile * 4 // x.element_size() for tile in TILES]
-        shared = [partial(self.shared_times, x, tile=tile) for tile in tiles]
+        ways = [(tile * 4 // x.element_size(), ahead) for tile in TILES for ahead in (False, True)]
+        shared = [partial(self.shared_times, x, tile=tile, ahead=ahead) for tile, ahead in ways]
         plain, *taken = _fastest([partial(without.times, x), *shared])
         self.seconds[key] = plain, min(taken)
-        self._tiles[key] = tiles[taken.index(min(taken))] if min(taken) < _GAIN * plain else 0
-        return self._tiles[key]
+        self._ways[key] = ways[taken.index(min(taken))] if min(taken) < _GAIN * plain else (0, False)
+        return self._ways[key]
 
 
 def shared_block(graph: Graph, plan: ReusePlan) -> LocalBlock:

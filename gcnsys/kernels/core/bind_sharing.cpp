@@ -179,10 +179,11 @@ public:
     }
 
     void product(const Array& x, const Array& out, bool accumulate, Offered row_scale, Offered column_scale, int threads,
-                 int tile) const {
+                 int tile, bool ahead) const {
         if (tile < 1) refuse("tile must be positive");
-        if (holds<float>(x)) return run<float>(x, out, accumulate, row_scale, column_scale, threads, tile);
-        if (holds<double>(x)) return run<double>(x, out, accumulate, row_scale, column_scale, threads, tile);
+        const Way way{tile, ahead ? Prefetch::near : Prefetch::none};
+        if (holds<float>(x)) return run<float>(x, out, accumulate, row_scale, column_scale, threads, way);
+        if (holds<double>(x)) return run<double>(x, out, accumulate, row_scale, column_scale, threads, way);
         refuse("x must be float32 or float64");
     }
 
@@ -202,7 +203,7 @@ private:
 
     template <class Number>
     void run(const Array& x, const Array& out, bool accumulate, const Offered& row_scale, const Offered& column_scale,
-             int threads, int tile) const {
+             int threads, const Way& way) const {
         SharedProduct<Number, Number> shared{of<Number>(*rows_, threads), nullptr, std::int64_t(levels_.size()), sums_};
         auto& p = shared.rows;
         p.width = -1;
@@ -212,7 +213,7 @@ private:
         if (p.width * std::int64_t(sizeof(Number)) < 64) refuse("rows that share sums must have 64 bytes or more");
         p.row_scale = vector<Number>(row_scale, p.rows, "row_scale");
         p.column_scale = vector<Number>(column_scale, cols_, "column_scale");
-        p.way.tile = tile, p.accumulate = accumulate;
+        p.way = way, p.accumulate = accumulate;
         std::vector<Number> weight;
         if (weight_) {
             const float* signs = vector<float>(weight_, rows_->edges(), "weight");
@@ -223,7 +224,7 @@ private:
         for (const Pattern* level : levels_) levels.push_back(of<Number>(*level, threads));
         shared.levels = levels.data();
         nb::gil_scoped_release unlocked;
-        kernels(std::min<std::int64_t>(p.width, tile) * std::int64_t(sizeof(Number))).run(shared);
+        kernels(std::min<std::int64_t>(p.width, way.tile) * std::int64_t(sizeof(Number))).run(shared);
     }
 
     const std::int64_t cols_;
@@ -246,7 +247,7 @@ void bind_sharing(nb::module_& m) {
         .def(nb::init<std::int64_t, std::vector<const Pattern*>, const Pattern*, Offered>(), nb::arg("cols"),
              nb::arg("levels"), nb::arg("rows"), nb::arg("weight").none(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
         .def("product", &SharedRows::product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate"),
-             nb::arg("row_scale").none(), nb::arg("column_scale").none(), nb::arg("threads") = 1, nb::arg("tile") = 32);
+             nb::arg("row_scale").none(), nb::arg("column_scale").none(), nb::arg("threads") = 1, nb::arg("tile") = 32, nb::arg("ahead") = false);
 }
 
 }  // namespace gcnsys
