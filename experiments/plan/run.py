@@ -22,6 +22,7 @@ MODELS = {
     "gat": ["--model", "gat", "--hidden", "64", "--heads", "4"],
 }
 METHODS = ("vanilla", "bns 0.1", "pipegcn", "overlap bf16")
+TIMES = ("epoch", "compute", "comm", "reduction")
 MEMORY, SECONDS = 0.15, 0.25
 """By how much predictions may be off."""
 
@@ -78,30 +79,43 @@ def planned(graph: str, model: str, parts: int, network: Sequence[str], folder: 
 def measured(
     graph: str, model: str, epochs: int, folder: Path, known: Sequence[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """The runs of a model on a graph that are not known yet, beside their plans, one after the other."""
+    """The runs of a model on a graph that are not known yet, one after the other.
+
+    Each is planned for before it and after it, and a plan is the mean of both: a machine that others share is
+    now faster and now slower, by more than is asked of a plan, within minutes.
+    """
     have = {(run["parts"], run["method"]) for run in known}
     for parts in (1, 2):
         left = [name for name in (METHODS if parts > 1 else METHODS[:1]) if (parts, name) not in have]
         if not left:
             continue
         network = link()
-        plans = planned(graph, model, parts, network, folder)
+        before = planned(graph, model, parts, network, folder)
         for name in left:
             about = {"graph": graph, "model": model, "method": name, "parts": parts, "network": network}
-            yield about | compared(plans[name], graph, model, parts, epochs, folder)
+            seen = trained(before[name], graph, model, parts, epochs, folder)
+            network = link()
+            after = planned(graph, model, parts, network, folder)
+            plans = [taken(each[name]) for each in (before, after)]
+            yield about | {"planned": halfway(*plans), "measured": taken(seen), "plans": plans}
+            before = after
 
 
-def compared(
+def halfway(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What two plans of one run say of its time, on average; of all else they say the same."""
+    return one | {kind: (one[kind] + other[kind]) / 2 for kind in TIMES}
+
+
+def trained(
     predicted: dict[str, Any], graph: str, model: str, parts: int, epochs: int, folder: Path
 ) -> dict[str, Any]:
-    """A run beside its plan."""
+    """The summary of a run by a plan."""
     given = [piece for key, value in predicted["settings"].items() for piece in (f"--{key}", value)]
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        seen = gcnsys(
+        return gcnsys(
             "train", cut(graph, parts, folder), *MODELS[model], "--threads", 1, *given, "--epochs", epochs,
             "--out", Path(out) / "run",
         )  # fmt: skip
-    return {"planned": taken(predicted), "measured": taken(seen)}
 
 
 def again(runs: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
@@ -121,7 +135,7 @@ def taken(figures: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: figures[f"{name}_bytes_sent_per_epoch"] for name in ("halo", "reduce")},
         "memory": max(figures["memory_bytes" if "risk" in figures else "peak_rss_bytes"]),
-        **{kind: figures[f"{kind}_{end}"] for kind in ("epoch", "compute", "comm")},
+        **{kind: figures[f"{kind}_{end}"] for kind in TIMES if kind != "reduction"},
         "reduction": figures[f"reduce_{end}"],
     }  # fmt: skip
 
