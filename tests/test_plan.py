@@ -40,7 +40,7 @@ from gcnsys.train import RunConfig
 from gcnsys.train.making import make_trainer
 
 SLOW = Network(1e6, 1e-3)
-PACE = Pace(1e-3, 1e-6, 1e-8, 1e-9, {"int8": 2e-9, "bf16": 1e-9}, 2e-4, 1e-7, "made up")
+PACE = Pace(1e-3, 1e-6, 1e-8, 1e-9, {"int8": 2e-9, "bf16": 1e-9}, 2e-4, 1e-7, source="made up")
 CUTS = {
     "digits": ("digits", {}),
     "inductive": ("digits", {"inductive": True}),
@@ -304,6 +304,23 @@ def test_an_epoch_has_its_draws(cut):
         ]
         expected = max(2 * PACE.draw + PACE.candidate * each for each in rows) if drawn else 0.0
         assert with_draws.compute - without.compute == pytest.approx(expected, rel=0.05)
+
+
+def test_ranks_that_meet_wait_for_the_last():
+    uneven = replace(PACE, unevenness=0.05)
+    numbers = (
+        np.random.default_rng(0).normal(1.0, 0.05 * np.sqrt(6), (20_000, 6, 4)) / 6
+    )  # six times to the next meeting
+    for ranks in (2, 3, 4):
+        waited = numbers[:, :, :ranks].max(2).sum(1).mean() - 1.0
+        assert uneven.waiting(1.0, ranks, 6) == pytest.approx(waited, rel=0.08)
+    assert uneven.waiting(1.0, 1, 6) == PACE.waiting(1.0, 4, 6) == 0.0
+    counts, job = Counts("some", 10_000, 100_000, 100), Job(RunConfig(data="x", hidden=8), 32, 4)
+    for method in methods((0.1,)):
+        even, other = (predict(counts.cut(4), job, method, pace, SLOW, base=7) for pace in (PACE, uneven))
+        assert other.seconds > even.seconds
+        assert (other.reduce > even.reduce) == (method.schedule == "pipeline")
+        assert (other.comm > even.comm) == (method.schedule != "pipeline")
 
 
 def test_the_least_risk_among_the_nearly_fastest_that_fit_is_taken():

@@ -8,6 +8,7 @@ is measured on rows of the widest kind.
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import statistics
@@ -42,6 +43,9 @@ MOST_NODES, MOST_NUMBERS = 20_000, 1 << 26
 
 _ROWS = 4096
 
+_WAYS, _PATIENCE = 12, 3.0
+"""Epochs, or seconds, after which products are taken to have found their way."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -55,6 +59,7 @@ class Pace:
         coded: a number that crosses in each codec's form, besides.
         draw: of some of the rows that can cross one way.
         candidate: each of those rows, besides.
+        unevenness: how much one epoch takes more or less than another, as a share (a standard deviation).
         source: where this is from.
     """
 
@@ -65,6 +70,7 @@ class Pace:
     coded: Mapping[str, float] = field(default_factory=dict)
     draw: float = 0.0
     candidate: float = 0.0
+    unevenness: float = 0.0
     source: str = ""
 
     def seconds(self, nodes: float, edges: float) -> float:
@@ -78,6 +84,22 @@ class Pace:
     def drawing(self, rows: Sequence[int]) -> float:
         """An epoch's draws, each from so many rows."""
         return self.draw * len(rows) + self.candidate * sum(rows)
+
+    def waiting(self, seconds: float, ranks: int, meetings: int) -> float:
+        """How long a rank waits in an epoch for others that compute as much, but not at the same time.
+
+        Between two meetings each takes a time of its own, independent of all others, and the last one counts:
+        of normal times that is, on average, the mean and so many deviations as Blom (1958) says.
+
+        Args:
+            seconds: an epoch's computing.
+            ranks: that meet.
+            meetings: in an epoch.
+        """
+        if ranks < 2 or not self.unevenness:
+            return 0.0
+        deviations = statistics.NormalDist().inv_cdf((ranks - 0.375) / (ranks + 0.25))
+        return math.sqrt(meetings) * deviations * self.unevenness * seconds
 
 
 def stated(job: Job, flops: float) -> Pace:
@@ -103,6 +125,7 @@ def measured(job: Job, graph: Graph, x: Tensor | SparseRows, ranks: int = 1) -> 
     )  # fmt: skip
     for step in steps:
         step()
+    _settle(steps[-1])
     with _others(ranks - 1, steps[-1]):
         # In turns, so that what else the machine does is the same for all three.
         times = [[_timed(step) for step in steps] for _ in range(REPEATS + 1)][1:]
@@ -112,10 +135,26 @@ def measured(job: Job, graph: Graph, x: Tensor | SparseRows, ranks: int = 1) -> 
     return Pace(
         max(0.0, alone - few * a_node), a_node, max(0.0, whole - bare) / max(1, edges), _packing(width),
         {name: _coding(name, width) for name in CODECS if name != "fp32"}, *_drawing(),
+        _unevenness([found[-1] for found in times]),
         f"measured here: {REPEATS} epochs of {nodes:,} nodes and {edges:,} edges, "
         f"{torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'}"
         + (f", {ranks} ranks at once" if ranks > 1 else ""),
     )  # fmt: skip
+
+
+def _settle(step: Callable[[], None]) -> None:
+    """Products try several ways at first, and some of those take long."""
+    began = time.perf_counter()
+    for _ in range(_WAYS):
+        if time.perf_counter() - began > _PATIENCE:
+            break
+        step()
+
+
+def _unevenness(seconds: Sequence[float]) -> float:
+    """The standard deviation as a share, by that from the median: one disturbance says little."""
+    middle = statistics.median(seconds)
+    return 1.4826 * statistics.median(abs(each - middle) for each in seconds) / middle
 
 
 @contextlib.contextmanager

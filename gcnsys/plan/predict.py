@@ -1,7 +1,8 @@
 """What an epoch would take and a rank would hold: a method on a cut, at a pace, over a network.
 
 An epoch is computing, waiting for rows, and adding gradients up, as ``summary.json`` divides it. Ranks wait
-for the slowest at every exchange, so each of the three is that of the rank which has most of it.
+for the slowest at every exchange, so each of the three is that of the rank which has most of it, and where
+all have as much, for the one that happens to be last.
 """
 
 from dataclasses import asdict, dataclass
@@ -97,11 +98,15 @@ def predict(cut: Cut, job: Job, method: Method, pace: Pace, network: Network, *,
     compute, transfer = max(computes), max(transfers)
     reduce = sum(network.reduction(sent, ranks) for sent in reductions)
     hidden = {"sync": 0.0, "overlap": min(beside), "pipeline": compute + reduce}[method.schedule]
+    late = method.schedule == "pipeline"  # ranks meet where gradients are added up, and there alone
+    crossings = 0 if late else sum(width > 0 for width in (*widths.features, *widths.gradients))
+    waiting = pace.waiting(compute, ranks, crossings + 1)
     return Prediction(
         method, ranks,
         memory_bytes(cut, job, method, base),
         tuple(sent_bytes(load, widths, wire) for load in cut.loads), (sum(reductions),) * ranks,
-        compute, max(0.0, transfer - hidden), reduce, transfer, not cut.drafted,
+        compute, max(0.0, transfer - hidden) + waiting * (not late), reduce + waiting * late, transfer,
+        not cut.drafted,
     )  # fmt: skip
 
 
