@@ -110,7 +110,7 @@ def theirs(layer: nn.Module, make, names: dict[str, str], x: Tensor, call) -> An
     return Answer(out.detach(), x.grad, {name: grads[name] for name, p in source.items() if p.requires_grad})
 
 
-PARTS = pytest.mark.parametrize("num_parts", [1, 3])
+PARTS = pytest.mark.parametrize("num_parts", [1, pytest.param(2, marks=pytest.mark.full), 3])
 SIZES = pytest.mark.parametrize("widths", WIDTHS, ids=["shrinks", "grows"])
 
 
