@@ -17,16 +17,18 @@ from gcnsys.graph import Graph
 from gcnsys.islands import Rounds, locate
 from gcnsys.islands.locate import plain
 from gcnsys.kernels import LocalBlock
-from gcnsys.nn import FromDGL, FromPyG, KindLinear, RGCNConv
+from gcnsys.nn import GNN, FromDGL, FromPyG, KindLinear, RGCNConv, draw
 from gcnsys.partition import Cutting, Partitioning, build, cut
-from gcnsys.runtime import PartBlock
+from gcnsys.runtime import PartBlock, Placement
 from gcnsys.runtime.choices import Choices
 from gcnsys.runtime.exchange import Exchange
 from gcnsys.sampling import Standard, WholeGraph
 from gcnsys.sampling.api import samplers
 from gcnsys.testing.ranks import run_ranks
+from gcnsys.train import RunConfig, make_trainer
 
 KINDS, WIDTH, EDGE_WIDTH = 4, 6, 3
+CPU = Placement(torch.device("cpu"), "gloo")
 
 
 def arrays(seed=0, edges=160):
@@ -181,6 +183,52 @@ def test_rgcn_is_that_of_pyg(num_parts, bases):
         lambda layer, x: layer(x, graph.edge_index().long(), kinds),
     )  # fmt: skip
     ours(make, graph, x, num_parts).assert_equals(exact)
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 3])
+@pytest.mark.parametrize("bases", [None, 2])
+def test_twenty_steps_of_rgcn_are_those_of_pyg(tmp_path, num_parts, bases):
+    pyg = needed("torch_geometric.nn")
+    dataset = Dataset.from_arrays("kinds", arrays())
+    build(dataset, Cutting(num_parts, "random"), tmp_path / "cut")
+    partitioning = Partitioning.open(tmp_path / "cut")
+    config = RunConfig(data=str(tmp_path / "cut"), dtype="float64", lr=0.02, prune="off")
+
+    def made():
+        convs = [RGCNConv(a, b, KINDS, num_bases=bases) for a, b in ((WIDTH, 7), (7, 3))]
+        return draw(GNN(convs, dropout=0.0), seed=3)
+
+    def body(comm):
+        trainer = make_trainer(partitioning, config, comm, CPU, model=made())
+        found = [epoch.loss for epoch in trainer.epochs(20)]
+        return found, {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+
+    source = made().double()
+    theirs = nn.ModuleList(
+        pyg.RGCNConv(a, b, KINDS, num_bases=bases) for a, b in ((WIDTH, 7), (7, 3))
+    ).double()
+    with torch.no_grad():
+        for mine, other in zip(source.convs, theirs, strict=True):
+            other.weight.copy_(mine.bases)
+            other.root.copy_(mine.own.weight.T)
+            other.bias.copy_(mine.own.bias)
+            if bases is not None:
+                other.comp.copy_(mine.shares)
+    edges, kinds = dataset.graph.edge_index().long(), dataset.graph.adjacency.columns["edge_type"].long()
+    x, optimizer, exact = dataset.x.double(), torch.optim.Adam(theirs.parameters(), lr=0.02), []
+    for _ in range(20):
+        logits = theirs[1](theirs[0](x, edges, kinds).relu(), edges, kinds)
+        loss = nn.functional.cross_entropy(logits[dataset.train_mask], dataset.y[dataset.train_mask])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        exact.append(loss.item())
+    losses, weights = run_ranks(num_parts, body)[0]
+    assert exact[-1] < 0.8 * exact[0]
+    assert losses == pytest.approx(exact, rel=1e-9)
+    for number, other in enumerate(theirs):
+        torch.testing.assert_close(weights[f"convs.{number}.own.weight"], other.root.T, rtol=0, atol=1e-9)
+        torch.testing.assert_close(weights[f"convs.{number}.bases"], other.weight, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
