@@ -135,7 +135,7 @@ def taken(figures: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: figures[f"{name}_bytes_sent_per_epoch"] for name in ("halo", "reduce")},
         "memory": max(figures["memory_bytes" if "risk" in figures else "peak_rss_bytes"]),
-        **{kind: figures[f"{kind}_{end}"] for kind in TIMES if kind != "reduction"},
+        **{kind: figures[f"{kind}_{end}"] for kind in ("epoch", "compute", "comm")},
         "reduction": figures[f"reduce_{end}"],
     }  # fmt: skip
 

@@ -16,7 +16,6 @@ from gcnsys.runtime.process import joined
 GRAPH, SEED, WAYS = "cora", 0, ("plain", "random", "polarized")
 BLOCKS = ("cora", "amazon_photo")
 
-
 LOSS, LOWEST = 0.5, 1.2
 """Points of test accuracy that the default may lose on average, and at the lower end of the interval."""
 

@@ -167,8 +167,7 @@ def _train(options: argparse.Namespace, output: Output) -> dict[str, Any] | None
                 "--max-restarts is the launcher's: write torchrun --max-restarts N ... -m gcnsys"
             )
         return _as_rank(options, output)
-    _go_on(_found(options), options)
-    if options.auto_resume == FINISHED:
+    if _go_on(_found(options), options):
         return _told_again(options.out, output)
     config = configured(options)
     Placement.choose(config.device, 0, config.parts or 1)  # refuses a device that is not there
@@ -208,11 +207,12 @@ def _found(options: argparse.Namespace) -> str:
     return RESUMED if Checkpoints(options.out).epochs() else STARTED
 
 
-def _go_on(found: str, options: argparse.Namespace) -> None:
-    options.auto_resume = found
+def _go_on(found: str, options: argparse.Namespace) -> bool:
+    """Do so, as if the options for it had been given; whether there is nothing left to do."""
     if found == RESUMED:
         options.resume = options.out
     options.overwrite = options.overwrite or found == STARTED
+    return found == FINISHED
 
 
 def _tell_if_killed(number: int, folder: Path, output: Output) -> None:
@@ -255,12 +255,11 @@ def _as_rank(options: argparse.Namespace, output: Output) -> dict[str, Any] | No
         before = Attempt.before(comm)
         if before.stopped:
             raise StoppedError("the run was asked to stop, and stays so", before.stopped)
-        if before.state != "begun":
-            _go_on(comm.texts(_found(options))[0], options)
-        # Its summary may be there, though nobody lived to say that it is.
         run = Path(before.run or options.out or "")
-        over = before.state == "finished" or options.auto_resume == FINISHED
-        over = over or (before.state == "begun" and (run / SUMMARY).is_file())
+        if before.state == "begun":  # its summary may be there, though nobody lived to say that it is
+            over = (run / SUMMARY).is_file()
+        else:
+            over = _go_on(comm.texts(_found(options))[0], options) or before.state == "finished"
         if comm.texts(FINISHED if over else "")[0]:
             return _told_again(run, output) if comm.rank == 0 else None
         folder, recorded = None, ""

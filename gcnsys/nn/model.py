@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from gcnsys.errors import InputError
-from gcnsys.kernels import Block
+from gcnsys.kernels import Block, DroppedRows, SparseRows
 from gcnsys.nn.dropout import Inputs
 from gcnsys.nn.first_hop import FirstHop, first_hop
 from gcnsys.nn.settings import ModelSettings
 from gcnsys.registry import Registry
+
+ReadT = TypeVar("ReadT")
 
 
 class Model(nn.Module, ABC):
@@ -87,6 +89,13 @@ class Model(nn.Module, ABC):
             f"{type(self).__name__} does not say how wide the rows are that it aggregates, so what it will "
             f"send cannot be told; give it a method hops"
         )
+
+
+def readable(reader: nn.Module, x: ReadT) -> ReadT | Tensor:
+    """Rows as a model or a layer reads them: filled in, unless it says ``reads_sparse``."""
+    if isinstance(x, SparseRows | DroppedRows) and not getattr(reader, "reads_sparse", False):
+        return x.to_dense()
+    return x
 
 
 def all_row_wise(modules: Sequence[nn.Module]) -> bool:

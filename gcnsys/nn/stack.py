@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gcnsys.kernels import Block, DroppedRows, SparseRows, activation
+from gcnsys.kernels import Block, activation
 from gcnsys.nn.attention import Attention, GATConv, GATv2Conv
 from gcnsys.nn.conv import Conv, GCNConv, GINConv, SAGEConv
 from gcnsys.nn.dropout import Inputs, KeyedDropout, Rows
 from gcnsys.nn.first_hop import FirstHop
 from gcnsys.nn.linear import Linear
-from gcnsys.nn.model import Model, all_row_wise, models
+from gcnsys.nn.model import Model, all_row_wise, models, readable
 from gcnsys.nn.norm import LayerNorm, made_norm
 from gcnsys.nn.recompute import recomputed
 from gcnsys.nn.relational import RGCNConv
@@ -92,9 +92,7 @@ class GNN(Model):
         last = len(self.dropouts) - 1
         first = self.dropouts[0]
         assert isinstance(first, KeyedDropout)
-        h: Rows = first.inputs(x, ids)
-        if isinstance(h, SparseRows | DroppedRows) and not getattr(self.convs[0], "reads_sparse", False):
-            h = h.to_dense()
+        h: Rows = readable(self.convs[0], first.inputs(x, ids))
         came: Tensor | None = None
         for number in range(last):
             block = blocks[min(number, len(blocks) - 1)]

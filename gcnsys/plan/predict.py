@@ -98,15 +98,17 @@ def predict(cut: Cut, job: Job, method: Method, pace: Pace, network: Network, *,
     compute, transfer = max(computes), max(transfers)
     reduce = sum(network.reduction(sent, ranks) for sent in reductions)
     hidden = {"sync": 0.0, "overlap": min(beside), "pipeline": compute + reduce}[method.schedule]
-    late = method.schedule == "pipeline"  # ranks meet where gradients are added up, and there alone
-    crossings = 0 if late else sum(width > 0 for width in (*widths.features, *widths.gradients))
-    waiting = pace.waiting(compute, ranks, crossings + 1)
+    comm = max(0.0, transfer - hidden)
+    if method.schedule == "pipeline":  # ranks meet where gradients are added up, and there alone
+        reduce += pace.waiting(compute, ranks, 1)
+    else:
+        crossings = sum(width > 0 for width in (*widths.features, *widths.gradients))
+        comm += pace.waiting(compute, ranks, crossings + 1)
     return Prediction(
         method, ranks,
         memory_bytes(cut, job, method, base),
         tuple(sent_bytes(load, widths, wire) for load in cut.loads), (sum(reductions),) * ranks,
-        compute, max(0.0, transfer - hidden) + waiting * (not late), reduce + waiting * late, transfer,
-        not cut.drafted,
+        compute, comm, reduce, transfer, not cut.drafted,
     )  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from contextlib import closing
 import torch
 from torch import nn
 
-from gcnsys.kernels import SparseRows
 from gcnsys.nn import set_dropout_epoch
+from gcnsys.nn.model import readable
 from gcnsys.runtime import Comm
 from gcnsys.runtime.labels import labelled
 from gcnsys.train.batches import Batch, Batches
@@ -57,10 +57,7 @@ class MinibatchTrainer(Trainer):
     def _batch(self, batch: Batch, number: int) -> float:
         set_dropout_epoch(self.model, seed=self.seed, epoch=batch.step)
         with labelled("forward"):
-            inputs = batch.inputs
-            if isinstance(inputs, SparseRows) and not getattr(self.model, "reads_sparse", False):
-                inputs = inputs.to_dense()
-            outputs = self._scored(self.model(batch.blocks, inputs))
+            outputs = self._scored(self.model(batch.blocks, readable(self.model, batch.inputs)))
         losses = self.task.losses(outputs[batch.rows], batch.y)
         if batch.weight is not None:
             losses = losses * batch.weight

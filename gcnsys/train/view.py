@@ -15,6 +15,7 @@ from gcnsys.errors import InputError
 from gcnsys.kernels import Block, SparseRows
 from gcnsys.nn import FirstHop, Model
 from gcnsys.nn.dropout import Inputs
+from gcnsys.nn.model import readable
 from gcnsys.partition import NodeData, Part, PartGraph
 from gcnsys.partition.layers import Need, layer_graphs
 from gcnsys.runtime import Comm, PartBlock
@@ -317,10 +318,8 @@ class _Maker:
         return made
 
     def _inputs(self, blocks: Sequence[PartBlock], x: Tensor | SparseRows) -> Inputs:
-        if isinstance(x, SparseRows):
-            return x if self.model.reads_sparse else x.to_dense()
-        if not self.precomputed:
-            return x
+        if not self.precomputed or isinstance(x, SparseRows):
+            return readable(self.model, x)
         return self.model.precompute(blocks, x)
 
     def _first(self, inputs: Inputs, nodes: NodeData, blocks: Sequence[PartBlock]) -> Inputs:
