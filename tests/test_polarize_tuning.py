@@ -15,10 +15,12 @@ from gcnsys.graph import Graph
 from gcnsys.kernels import LocalBlock
 from gcnsys.kernels.block import Degrees
 from gcnsys.nn import ModelSettings
+from gcnsys.nn.linear import Linear
 from gcnsys.partition import cut_dataset
 from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, alone, polarize
 from gcnsys.polarize.block import TunedBlock
 from gcnsys.polarize.edges import PartEdges
+from gcnsys.polarize.frozen import FrozenModel
 from gcnsys.polarize.learn import Setting, learn
 from gcnsys.polarize.pipeline import gathered, pretrain, retrain
 from gcnsys.polarize.prune import by_rule, kept_graph
@@ -100,6 +102,35 @@ def test_a_factor_of_0_is_a_pruned_edge_to_every_model(model, kind):
         same, exact = (made([each] * made.num_blocks, x) for each in (block, whole))
         assert torch.allclose(same, exact, rtol=1e-9, atol=1e-11)
         assert not torch.allclose(exact, pruned, rtol=1e-3)
+
+
+@pytest.mark.parametrize("hidden", [3, 40])  # maps go before sums, or after them
+@pytest.mark.parametrize("model", MODELS)
+def test_products_that_are_kept_while_weights_stay_are_those_of_the_weights(model, hidden, monkeypatch):
+    made = small("undirected")
+
+    def steps(comm):
+        setting = setting_for(comm, model=model, hidden=hidden, layers=2, heads=1)
+        loss = TuningLoss(alone(made.dataset), setting.model(), setting, pseudo=True)
+        factors = 0.9 * loss.ones()
+        found = []
+        for _ in range(2):
+            loss.predict()
+            found += [loss.gradient(factors, epoch)[1] for epoch in range(2)]
+            with torch.no_grad():  # as a step of training changes them
+                for number, parameter in enumerate(loss.model.parameters()):
+                    parameter.add_(normal(number, *parameter.shape), alpha=0.1)
+        return found, loss.frozen._products
+
+    found, kept = run_ranks(1, steps)[0]
+    monkeypatch.setattr(FrozenModel, "_project", lambda _, linear, x: Linear.project(linear, x))
+    wanted, none = run_ranks(1, steps)[0]
+    assert not none
+    assert all(map(torch.equal, found, wanted))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+    if model in ("gcn", "sage", "gin") and hidden == 3:
+        assert kept
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -58,8 +58,7 @@ class TunedBlock(Block):
         """The weight of the edges that end at each row, ``[D, 1]``; all layers share it."""
         found = self._degree
         if found is None or found.dtype != weights.dtype:
-            found = weighted_sum(self._edges, weights, weights.new_ones(self._edges.csr.num_cols, 1))
-            self._degree = found
+            found = self._degree = _RowSum.apply(weights, self._edges)
         return found
 
     def sum(self, x: Tensor) -> Tensor:
@@ -113,6 +112,20 @@ class TunedBlock(Block):
 
     def total(self, x: Tensor) -> Tensor:
         return self.base.total(x)
+
+
+class _RowSum(torch.autograd.Function):
+    """``d_r = sum_e w_e`` over a row's edges; the gradient is ``g_r`` on each of them."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, edges: Edges) -> Tensor:
+        ctx.edges = edges
+        return weighted_sum(edges, weights.detach(), weights.new_ones(edges.csr.num_cols, 1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0][ctx.edges.destinations], None
 
 
 class _SymmetricSum(torch.autograd.Function):

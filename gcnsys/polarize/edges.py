@@ -32,6 +32,7 @@ class PartEdges:
         owners: ``[E]`` int64 ranks that the senders' rows live on.
         symmetric: every edge is there both ways.
         total: free edges of all ranks, the two directions of a symmetric one counted once.
+        length: the sum of their distances.
         seed: of the rule for ties.
     """
 
@@ -41,6 +42,7 @@ class PartEdges:
     owners: Tensor
     symmetric: bool
     total: int
+    length: float
     seed: int = 0
 
     @classmethod
@@ -54,8 +56,10 @@ class PartEdges:
             counts = torch.tensor(block.graph.plan.recv_counts)
             owner = torch.cat([rank, torch.repeat_interleave(torch.arange(comm.size), counts)])
         counted = receivers > senders if symmetric else receivers != senders
-        total = int(comm.add(counted.sum(), "control"))
-        return cls(comm, receivers, senders, owner.to(edges.device)[edges.sources], symmetric, total, seed)
+        lengths = (receivers - senders).abs()[counted]
+        total, length = comm.add(torch.stack([counted.sum(), lengths.sum()]), "control").tolist()
+        owners = owner.to(edges.device)[edges.sources]
+        return cls(comm, receivers, senders, owners, symmetric, total, float(length), seed)
 
     @property
     def count(self) -> int:
@@ -65,6 +69,10 @@ class PartEdges:
     def free(self) -> Tensor:
         """``[E]`` bool: edges between two nodes; a node's edge to itself is always kept."""
         return self.receivers != self.senders
+
+    @cached_property
+    def _all_free(self) -> bool:
+        return bool(self.free.all())
 
     @cached_property
     def counted(self) -> Tensor:
@@ -129,7 +137,7 @@ class PartEdges:
             return values
         place, leave, arrive, counts = self._meeting
         flight = self.comm.swap(values[leave][:, None], counts, counts)
-        other = values[place]
+        other = values.index_select(0, place)
         other[arrive] = flight.land()[:, 0]
         # An edge of a node to itself is its own other direction.
-        return other.add_(values) if bool(self.free.all()) else torch.where(self.free, other + values, values)
+        return other.add_(values) if self._all_free else torch.where(self.free, other + values, values)

@@ -4,8 +4,6 @@ One step is one pass over the graph, forward and backward, and a few passes over
 with the number of edges. Over ranks every edge's factor lives where its row lives.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,10 +12,10 @@ from torch import Tensor
 from gcnsys.errors import InputError, known_to_all
 from gcnsys.kernels.backend import summed
 from gcnsys.nn import Model, set_dropout_epoch
-from gcnsys.nn.dropout import KeyedDropout
 from gcnsys.partition import Part
 from gcnsys.polarize.block import TunedBlock
 from gcnsys.polarize.edges import PartEdges
+from gcnsys.polarize.frozen import FrozenModel
 from gcnsys.polarize.learn import Clock, Setting
 from gcnsys.polarize.select import smallest
 from gcnsys.polarize.terms import penalty_gradient, polarization_gradient
@@ -118,7 +116,8 @@ class TuningLoss:
     ) -> None:
         if part.training is not part.whole:
             raise InputError("edges of the whole graph are tuned; cut it without --inductive")
-        self.model, self.setting, self.dropout = model, setting, dropout
+        self.model, self.setting = model, setting
+        self.frozen = FrozenModel(model, dropout=dropout)
         config, comm = setting.config, setting.comm
         view = views(
             part, model, comm, choice="off", prune="off", device=setting.placement.device,
@@ -159,22 +158,6 @@ class TuningLoss:
         out: Tensor = self.model(self.labelled.blocks, self.labelled.inputs)
         return out
 
-    @contextmanager
-    def _frozen(self) -> Iterator[None]:
-        asked = [p for p in self.model.parameters() if p.requires_grad]
-        for parameter in asked:
-            parameter.requires_grad = False
-        self.model.eval()
-        if self.dropout:
-            for module in self.model.modules():
-                if isinstance(module, KeyedDropout):
-                    module.train()
-        try:
-            yield
-        finally:
-            for parameter in asked:
-                parameter.requires_grad = True
-
     def gradient(self, factors: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """This rank's share of the loss, and the loss's derivative by every factor ``[E]``; collective.
 
@@ -184,14 +167,15 @@ class TuningLoss:
         factors = factors.detach().requires_grad_()
         self.block.tuned(factors)
         set_dropout_epoch(self.model, seed=self.setting.config.seed, epoch=epoch)
-        with self._frozen():
+        with self.frozen.held():
             logits = self.model(self.view.blocks, self.view.inputs)
             logits = logits.to(summed(logits.dtype))
             loss = self.setting.task.training_loss(logits, self.view, epoch) / self.count
             loss.backward()
         assert factors.grad is not None
         gradient = self.edges.paired(factors.grad)
-        wrong = (~gradient.isfinite()).any()[None].long()
+        ends = gradient.detach().aminmax() if self.edges.count else ()  # either is NaN where any is
+        wrong = torch.tensor([int(not all(bool(end.isfinite()) for end in ends))])
         if int(self.setting.comm.greatest(wrong)):
             raise known_to_all("the loss has no finite derivative by the edges; pretrain at a lower lr")
         return loss.detach(), gradient
@@ -262,9 +246,9 @@ def first_step(edges: PartEdges, derivatives: Tensor, settings: TuneSettings) ->
 
 def units(gradient: Tensor, edges: PartEdges, settings: TuneSettings) -> tuple[float, float]:
     """What the loss's derivatives are divided by, and the weight of polarization."""
-    counted = edges.counted
-    sums = torch.stack([gradient[counted].double().abs().sum(), edges.distance[counted].sum()])
-    mean, distance = (edges.comm.add(sums, "control") / max(1, edges.total)).tolist()
+    total = gradient.index_select(0, edges.counted_places).double().abs_().sum()
+    count = max(1, edges.total)
+    mean, distance = float(edges.comm.add(total, "control")) / count, edges.length / count
     unit = mean if settings.relative and mean > 0 else 1.0
     if settings.balance is None:
         return unit, settings.weight
