@@ -343,7 +343,7 @@ def test_sums_are_shared_where_that_is_faster(monkeypatch):
     matrix = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency))
     taken = [[2.0, 3.0, 3.0, 3.0, 1.0, 4.0, 4.0], [1.0, 3.0, 3.0, 2.0, 2.0, 4.0, 4.0]]  # plain, then six ways
     seconds = iter(taken)
-    monkeypatch.setattr(shared_matrix, "_fastest", lambda runs: next(seconds))
+    monkeypatch.setattr(shared_matrix, "_compared", lambda plain, x, shared: next(seconds))
     monkeypatch.setattr(matrix, "_fits", lambda x: True)
     found = [matrix._way(torch.ones(40, width)) for width in (32, 64, 32)]
     assert found == [(32, True), (0, False), (32, True)]

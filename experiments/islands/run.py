@@ -30,6 +30,11 @@ GRAPHS = ("cora", "citeseer", "dblp_full", "coauthor_cs", "facebook_pages", "ama
 SIZES = tuple(f"synthetic:reddit,nodes={nodes},degree=100,features=4" for nodes in (60_000, 200_000, 600_000))
 LEAST = (2, 4, 8, 16)
 FEATURES, ROUNDS = 256, 40
+DECIDING = 300
+"""Products until the fastest way to a plain one should be known."""
+
+SECONDS = 5e-3
+"""That one run takes at least, of as many products as fit in."""
 
 
 def graph_of(name: str) -> Graph:
@@ -88,24 +93,31 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
         x = torch.randn(graph.num_nodes, FEATURES)
         own = Matrix(graph.adjacency, symmetric=True)
         ways: dict[str, Callable[[], object]] = {"plain": partial(own.times, x)}
+        choosing = {"plain": own}
         making = {}
         for least in LEAST[1:]:
             began = time.perf_counter()
             matrix = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency, least=least))
             making[str(least)] = time.perf_counter() - began
             if least == LEAST[2]:
-                ways["default"] = partial(matrix.times, x)
+                ways["default"], choosing["default"] = partial(matrix.times, x), matrix
             for tile in (16, 32, 64):
                 for ahead, words in ((False, ""), (True, ", fetched ahead")):
                     ways[f"{least} rows, {tile} features{words}"] = partial(
                         matrix.shared_times, x, tile=tile, ahead=ahead
                     )
+        for way, matrix in choosing.items():  # which find out meanwhile how the plain product is fastest
+            for number in range(DECIDING):
+                ways[way]()
+                if number and matrix.native().decided:
+                    break
+        products = max(1, round(SECONDS / min(_timed(ways["plain"], clock) for _ in range(3))))
         taken: dict[str, list[float]] = {way: [] for way in ways}
         order = list(ways.items())
         for number in range(-20, ROUNDS):
             first = number % len(order)  # what ran before leaves a cache behind
             for way, run in order[first:] + order[:first]:
-                seconds = _timed(run, clock)
+                seconds = _timed(run, clock, products)
                 if number >= 0:
                     taken[way].append(seconds)
         shared = [way for way in ways if way not in ("plain", "default")]
@@ -124,7 +136,8 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
         found[name] = {
             "milliseconds": {way: 1e3 * median(each) for way, each in taken.items()},
             "fastest_milliseconds": {way: 1e3 * min(each) for way, each in taken.items()},
-            "plan_seconds": making, "best": best, "times_as_fast": plain_ms / best_ms,
+            "products_a_run": products, "plan_seconds": making, "best": best,
+            "times_as_fast": plain_ms / best_ms,
             "times_as_fast_by_minimum": least_ratio, "default_times_as_fast": usual,
             "default_times_as_fast_by_minimum": min(taken["plain"]) / min(taken["default"]),
             "paid_for_after": after,
@@ -132,10 +145,13 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+def _timed(
+    run: Callable[[], object], clock: Callable[[], float] = time.perf_counter, times: int = 1
+) -> float:
     began = clock()
-    run()
-    return clock() - began
+    for _ in range(times):
+        run()
+    return (clock() - began) / times
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 Letters: N nodes, F features.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,9 +20,11 @@ from gcnsys.kernels.backend import as_rows, core, native_for
 TILES = (16, 32, 64)
 """Features of a slab that are tried, in numbers of four bytes."""
 
-_ROUNDS, _LEAST_ROUNDS = 20, 3
-_PATIENCE = 2.0
-"""Seconds after which no more than the least rounds are run."""
+_PRODUCTS = 400
+"""That are computed at most until it is clear which way is fastest, half of them plain ones."""
+
+_PATIENCE = 4.0
+"""Seconds after which no more are, once every way has been gone."""
 
 _GAIN = 0.95
 """Of the plain product's time: what is not faster than that may as well be chance."""
@@ -133,11 +134,10 @@ class SharedMatrix(Matrix):
         if not self._fits(x) or not self.plan.num_shared:
             return 0, False
         x = x.detach()
-        # Not this one: what is fastest in a loop of its own need not be so among what runs later on.
-        without = Matrix(self.csr, symmetric=True)
         ways = [(tile * 4 // x.element_size(), ahead) for tile in TILES for ahead in (False, True)]
         shared = [partial(self.shared_times, x, tile=tile, ahead=ahead) for tile, ahead in ways]
-        plain, *taken = _fastest([partial(without.times, x), *shared])
+        # Not this one: what is fastest in a loop of its own need not be so among what runs later on.
+        plain, *taken = _compared(Matrix(self.csr, symmetric=True), x, shared)
         self.seconds[key] = plain, min(taken)
         self._ways[key] = ways[taken.index(min(taken))] if min(taken) < _GAIN * plain else (0, False)
         return self._ways[key]
@@ -160,21 +160,25 @@ def shared_block(graph: Graph, plan: ReusePlan) -> LocalBlock:
     return block
 
 
-def _fastest(runs: Sequence[Callable[[], object]]) -> list[float]:
-    """Seconds of the fastest of some runs of each, in turn; the first is run as often beforehand.
-
-    A plain product tries several ways itself until it keeps to the fastest.
-    """
+def _compared(plain: Matrix, x: Tensor, shared: Sequence[Callable[[], object]]) -> list[float]:
+    """Seconds of the plain product and of shared ones: those of the fastest as it was last."""
     # On one thread its own time counts, whatever else the machine does.
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    best = [math.inf] * len(runs)
-    for turn in (1, len(runs)):
-        began = time.perf_counter()
-        for number in range(_ROUNDS):
-            for place, run in enumerate(runs[:turn]):
-                start = clock()
-                run()
-                best[place] = min(best[place], clock() - start)
-            if number + 1 >= _LEAST_ROUNDS and time.perf_counter() - began > _PATIENCE:
-                break
-    return best
+    runs: list[Callable[[], object]] = [partial(plain.times, x), *shared]
+    module, began, last = core(), time.perf_counter(), 0.0
+    assert module is not None
+    contest = module.Contest(len(runs))
+    for number in range(_PRODUCTS):
+        patient = time.perf_counter() - began < _PATIENCE
+        alone = number < 2 or (patient and number < _PRODUCTS // 2 and not plain.native().decided)
+        place = 0 if alone else contest.next()  # it tries ways of its own, and is to show its best
+        start = clock()
+        runs[place]()
+        seconds = clock() - start
+        if alone:
+            continue
+        contest.settle(place, seconds)
+        last = seconds if place == contest.best else last
+        if contest.decided or (contest.begun and not patient):
+            break
+    return [last * contest.behind(place) for place in range(len(runs))]

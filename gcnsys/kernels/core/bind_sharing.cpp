@@ -172,6 +172,7 @@ public:
         for (const Pattern* level : levels_) {
             if (level->cols() != filled) refuse("a level must have a column for every node and every sum before it");
             filled += level->rows();
+            for (std::int64_t row = 0; row <= level->rows() && pairs_; ++row) pairs_ = level->offsets()[row] == 2 * row;
         }
         if (rows->cols() != filled) refuse("rows must have a column for every node and every sum");
         sums_ = filled - cols;
@@ -204,7 +205,7 @@ private:
     template <class Number>
     void run(const Array& x, const Array& out, bool accumulate, const Offered& row_scale, const Offered& column_scale,
              int threads, const Way& way) const {
-        SharedProduct<Number, Number> shared{of<Number>(*rows_, threads), nullptr, std::int64_t(levels_.size()), sums_};
+        SharedProduct<Number, Number> shared{of<Number>(*rows_, threads), nullptr, std::int64_t(levels_.size()), sums_, pairs_};
         auto& p = shared.rows;
         p.width = -1;
         p.x = matrix<Number>(x, cols_, p.width, p.x_stride, "x");
@@ -229,6 +230,7 @@ private:
 
     const std::int64_t cols_;
     std::int64_t sums_;
+    bool pairs_ = true;
     std::vector<const Pattern*> levels_;
     const Pattern* rows_;
     const Offered weight_;

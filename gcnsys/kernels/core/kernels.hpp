@@ -49,6 +49,7 @@ struct SharedProduct {
     Product<Stored, Summed, std::int32_t> rows;
     const Product<Stored, Summed, std::int32_t>* levels;
     std::int64_t count, sums;
+    bool pairs;  // every sum is of two rows
 };
 
 // out[n, f] = x[n, f] * scale where the hash of (a[n], b[n], first + f), its top bit flipped, is at least

@@ -101,9 +101,24 @@ NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);
     m.doc() = "Native kernels of gcnsys; use gcnsys.kernels, which falls back to torch without them.";
     m.attr("VECTOR") = kernels().name();
+    nb::class_<Contest>(m, "Contest")
+        .def(nb::init<std::size_t>(), nb::arg("ways"))
+        .def("next", &Contest::next)
+        .def("settle", [](Contest& contest, std::size_t way, double seconds) {
+            if (way >= contest.size()) refuse("there is no such way");
+            contest.settle(way, seconds);
+        }, nb::arg("way"), nb::arg("seconds"))
+        .def("behind", [](const Contest& contest, std::size_t way) {
+            if (way >= contest.size()) refuse("there is no such way");
+            return contest.behind(way);
+        }, nb::arg("way"))
+        .def_prop_ro("best", &Contest::best)
+        .def_prop_ro("begun", &Contest::begun)
+        .def_prop_ro("decided", &Contest::decided);
     nb::class_<Pattern> pattern(m, "Pattern");
     pattern
         .def(nb::init<Array, Array, std::int64_t>(), nb::arg("indptr"), nb::arg("indices"), nb::arg("num_cols"))
+        .def_prop_ro("decided", [](const Pattern& own) { return own.tuner().decided(); })
         .def("product", &product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate") = false,
              nb::arg("weight") = nb::none(), nb::arg("row_scale") = nb::none(),
              nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(),

@@ -118,7 +118,7 @@ void multiplied(const Product<Stored, Summed, Index>& p) {
     if (p.rows == 0 || p.width == 0) return;
     if (p.width < Sum<Stored>::lanes) return padded(p);
     // Less is over before it could be timed.
-    if (!p.tuner || double(p.work[p.rows]) * double(p.width) < 4e6) return go(p);
+    if (!p.tuner || double(p.work[p.rows]) * double(p.width) < 1e6) return go(p);
     const Alike alike = !p.column_scale || p.column_map ? Alike::all : slab_of(p) ? Alike::slabs : Alike::straight;
     const Tuner::Size size{int(sizeof(Stored)), p.width, std::ilogb(double(p.x_rows)), p.threads,
                            (p.column_map ? 2 : 0) + (p.listed ? 1 : 0), alike};

@@ -1,15 +1,15 @@
 // The fastest way to a product, found out by going it.
 //
 // Which slabs and which prefetches are fastest depends on caches that nobody describes well enough (a share of
-// a socket's, in a virtual machine). So the first products of a size go one way each, and most others go the one
-// that took least. Only ways that give the same bits are tried.
+// a socket's, in a virtual machine). So ways are tried while products are computed. Only ways that give the same
+// bits are tried.
 #pragma once
 
+#include "contest.hpp"
 #include "workspace.hpp"
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -42,69 +42,53 @@ public:
     // The way to go now; `settle` takes the seconds it took.
     Way next(const Size& size) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        std::vector<Trial>& trials = trials_[size];
-        if (trials.empty()) trials = candidates(size);
-        return trials[chosen(trials)].way;
+        auto found = sizes_.find(size);
+        if (found == sizes_.end()) found = sizes_.emplace(size, Sized(candidates(size))).first;
+        return found->second.ways[found->second.contest.next()];
     }
 
     void settle(const Size& size, const Way& way, double seconds) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        for (Trial& trial : trials_[size])
-            if (trial.way == way) {
-                trial.least = trial.count ? std::min(trial.least, seconds) : seconds;
-                ++trial.count;
-            }
+        Sized& sized = sizes_.at(size);
+        const auto place = std::find(sized.ways.begin(), sized.ways.end(), way);
+        sized.contest.settle(std::size_t(place - sized.ways.begin()), seconds);
+    }
+
+    // Whether it is clear for every size that was met which way is fastest.
+    bool decided() const {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return std::all_of(sizes_.begin(), sizes_.end(), [](const auto& each) { return each.second.contest.decided(); });
     }
 
 private:
-    struct Trial {
-        Way way;
-        double least = std::numeric_limits<double>::infinity();
-        int count = 0;
+    struct Sized {
+        std::vector<Way> ways;
+        Contest contest;
+
+        explicit Sized(std::vector<Way> made) : ways(std::move(made)), contest(ways.size()) {}
     };
 
-    static constexpr int times = 3;          // a way is tried at most that is not the fastest
-    static constexpr double hopeless = 1.3;  // times the least so far: not tried again
-    static constexpr int often = 4;          // products to one that goes another way than the fastest
-
-    static std::vector<Trial> candidates(const Size& size) {
+    static std::vector<Way> candidates(const Size& size) {
         const auto [number_bytes, width, rows, threads, parts, alike] = size;
-        std::vector<Trial> made{{{}}};  // by size first, which is one of the ways that are alike
+        std::vector<Way> made{Way{}};  // by size first, which is one of the ways that are alike
         if (alike != Alike::slabs)
-            for (Prefetch prefetch : {Prefetch::near, Prefetch::far}) made.push_back({{-1, prefetch}});
+            for (Prefetch prefetch : {Prefetch::near, Prefetch::far}) made.push_back({-1, prefetch});
         // A slab far larger than the cache is slow, and as large as x: it is not even tried.
         const auto fits = [rows = rows](std::int64_t bytes) { return bytes << rows <= 4 * std::int64_t(last_cache_bytes()); };
         for (int bytes : {64, 128, 256})
             if (alike != Alike::straight && bytes / number_bytes < width && fits(bytes))
                 for (Prefetch prefetch : {Prefetch::none, Prefetch::near, Prefetch::far})
-                    made.push_back({{bytes / number_bytes, prefetch}});
+                    made.push_back({bytes / number_bytes, prefetch});
         // Blocks pay where a slab is larger than a core's own cache and there is a slab for each thread.
         const std::int64_t own = std::int64_t(own_cache_bytes()), row = width * number_bytes;
         for (std::int64_t bytes : {128, 256})
             if (alike != Alike::straight && !(parts & 2) && row > bytes && row >= bytes * threads && bytes << rows > own)
-                made.push_back({{int(bytes) / number_bytes, Prefetch::none, own / 4 * 3}});
+                made.push_back({int(bytes) / number_bytes, Prefetch::none, own / 4 * 3});
         return made;
     }
 
-    // A way that was not tried; else the fastest, and now and then one that may have been disturbed.
-    static std::size_t chosen(const std::vector<Trial>& trials) {
-        std::size_t best = 0, doubted = trials.size();
-        int count = 0;
-        for (std::size_t i = 0; i < trials.size(); ++i) {
-            if (trials[i].count == 0) return i;
-            count += trials[i].count;
-            if (trials[i].least < trials[best].least) best = i;
-        }
-        if (count % often) return best;
-        for (std::size_t i = 0; i < trials.size(); ++i)
-            if (trials[i].count < times && trials[i].least < hopeless * trials[best].least &&
-                (doubted == trials.size() || trials[i].least < trials[doubted].least))
-                doubted = i;
-        return doubted < trials.size() ? doubted : best;
-    }
-
-    std::mutex mutex_;
-    std::map<Size, std::vector<Trial>> trials_;
+    mutable std::mutex mutex_;
+    std::map<Size, Sized> sizes_;
 };
 
 }  // namespace gcnsys
