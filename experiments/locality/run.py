@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from experiments.cache import Cache, lines_of
+from experiments.counters import counted
 from experiments.machine import report
 from gcnsys.partition import Partitioning
 from gcnsys.runtime import Comm, Placement, joined
@@ -34,7 +35,7 @@ from gcnsys.train.source import find_partitioning
 SAMPLERS = ("neighbour", "ladies", "fastgcn", "shadow", "saint-node", "saint-edge", "saint-walk")
 MODES = ("plain", "published", "compact", "random")
 FIGURES = ("processor_seconds", "epoch_seconds", "draw_seconds", "gather_seconds", "compute_seconds", "rows",
-           "edges", "megabytes", "misses_a_row", "misses_an_edge", "accuracy")  # fmt: skip
+           "edges", "megabytes", "misses_a_row", "misses_an_edge", "hardware_misses", "accuracy")  # fmt: skip
 
 
 def shares(partitioning: Partitioning, comm: Comm) -> dict[str, dict[str, Any]]:
@@ -60,7 +61,12 @@ def trained(part: Partitioning, config: RunConfig, comm: Comm, placement: Placem
     trainer = make_trainer(part, config, comm, placement)
     assert isinstance(trainer, MinibatchTrainer)
     epochs, spent, best, clock = [], [], (0.0, 0.0), time.process_time()
-    for epoch in trainer.epochs(config.epochs):
+    seen: list[int | None] = []
+    steps = trainer.epochs(config.epochs)
+    for _ in range(config.epochs):
+        with counted() as count:
+            epoch = next(steps)
+        seen.append(count.number)
         spent.append(time.process_time() - clock)
         epochs.append(epoch)
         scores = trainer.evaluate().scores
@@ -75,6 +81,9 @@ def trained(part: Partitioning, config: RunConfig, comm: Comm, placement: Placem
         found[name] = fmean(each.sampled[name] for each in timed)
     x = trainer.batches.store.x
     row_bytes = x.shape[1] * 4 if isinstance(x, torch.Tensor) else round(8 * x.num_edges / x.num_rows)
+    hardware = [number for number in seen[1:] or seen if number is not None]
+    if hardware:  # of all that an epoch does
+        found["hardware_misses"] = fmean(hardware)
     return found | {
         "batches": fmean(each.sampled["batches"] for each in timed),
         "processor_seconds": fmean(spent[1:] or spent),
@@ -103,7 +112,8 @@ def compared(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Means and standard errors by mode; of the differences, too, run by run."""
     found: dict[str, Any] = {}
     for mode, each in runs.items():
-        found[mode] = {name: spread([run[name] for run in each]) for name in FIGURES}
+        figures = [name for name in FIGURES if name in each[0]]
+        found[mode] = {name: spread([run[name] for run in each]) for name in figures}
         for other in ("plain", "random"):
             pairs = list(zip(each, runs[other], strict=True))
             found[mode][f"seconds_less_than_{other}"] = spread(
