@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 _CALL = {"x86_64": 298, "aarch64": 241}  # of perf_event_open
 _SIZE = 128  # of the attributes, of which kernels read as much as they know
+_ENABLED_AND_RUNNING = 1 << 0 | 1 << 1  # how long a counter was wanted, and counted
 _EXCLUDE_KERNEL_AND_HYPERVISOR = 1 << 5 | 1 << 6
 
-LAST_LEVEL_MISSES = 0, 3
-"""``PERF_TYPE_HARDWARE``, ``PERF_COUNT_HW_CACHE_MISSES``."""
+LAST_LEVEL_MISSES = 3, 2 | 0 << 8 | 1 << 16
+"""``PERF_TYPE_HW_CACHE``: of the last level, reads, misses. Other names mean other caches by processor."""
 
 PAGE_FAULTS = 1, 2
 """``PERF_TYPE_SOFTWARE``, ``PERF_COUNT_SW_PAGE_FAULTS``, which any Linux counts."""
@@ -36,7 +37,9 @@ def counted(event: tuple[int, int] = LAST_LEVEL_MISSES) -> Iterator[Count]:
     try:
         yield count
         if descriptor is not None:
-            count.number = struct.unpack("Q", os.read(descriptor, 8))[0]
+            number, enabled, running = struct.unpack("QQQ", os.read(descriptor, 24))
+            # A counter that others share has counted for a part of the time, or never.
+            count.number = round(number * enabled / running) if running else None
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -49,7 +52,7 @@ def _opened(event: tuple[int, int]) -> int | None:
     kind, config = event
     attributes = bytearray(_SIZE)
     struct.pack_into("IIQ", attributes, 0, kind, _SIZE, config)
-    struct.pack_into("Q", attributes, 40, _EXCLUDE_KERNEL_AND_HYPERVISOR)
+    struct.pack_into("QQ", attributes, 32, _ENABLED_AND_RUNNING, _EXCLUDE_KERNEL_AND_HYPERVISOR)
     asked = (ctypes.c_char * _SIZE).from_buffer(attributes)
     here, any_cpu, no_group, no_flags = 0, -1, -1, 0
     descriptor = ctypes.CDLL(None).syscall(call, asked, here, any_cpu, no_group, no_flags)

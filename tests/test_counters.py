@@ -16,7 +16,7 @@ def test_pages_that_are_touched_are_counted():
             memory[page * mmap.PAGESIZE] = 1
     if count.number is None:
         pytest.skip("this system lets nobody count")
-    assert pages // 16 <= count.number < 20 * pages  # a fault may map several pages
+    assert 1 <= count.number < 20 * pages  # a fault may map many pages
 
 
 def test_an_event_that_nobody_counts_is_none_and_harms_nothing():

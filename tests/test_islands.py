@@ -17,7 +17,7 @@ from gcnsys.islands.matrix import SharedMatrix, shared_block
 from gcnsys.islands.plan import check as check_plan
 from gcnsys.islands.plan import looped
 from gcnsys.islands.share import shared_sums
-from gcnsys.kernels import LocalBlock, sharing
+from gcnsys.kernels import LocalBlock, Matrix, sharing
 from gcnsys.kernels.backend import core
 from gcnsys.kernels.sharing import shared
 
@@ -348,6 +348,35 @@ def test_sums_are_shared_where_that_is_faster(monkeypatch):
     found = [matrix._way(torch.ones(40, width)) for width in (32, 64, 32)]
     assert found == [(32, True), (0, False), (32, True)]
     assert list(matrix.seconds.values()) == [(2.0, 1.0), (1.0, 2.0)]
+
+
+@pytest.mark.skipif(core() is None, reason="without the native core")
+@pytest.mark.parametrize("patience", [1e9, -1.0])
+@pytest.mark.parametrize("true", [(2.0, 1.6, 1.0, 3.0), (1.0, 1.2, 1.5, 1.1)])
+def test_ways_are_compared_in_turn_and_in_seconds(true, patience, monkeypatch):
+    graph = Graph.from_edge_index(torch.randint(40, (2, 900)), num_nodes=40).symmetrized()
+    plain, clock, gone = Matrix(graph.adjacency, symmetric=True), [0.0], []
+
+    def way(place):
+        def run(*_):
+            cold = 5.0 if place not in gone else 0.0
+            gone.append(place)
+            clock[0] += true[place] + cold
+
+        return run
+
+    monkeypatch.setattr(plain, "times", way(0))
+    monkeypatch.setattr(shared_matrix, "_PATIENCE", patience)
+    for name in ("thread_time", "perf_counter"):
+        monkeypatch.setattr(shared_matrix.time, name, lambda: clock[0])
+    found = shared_matrix._compared(plain, torch.ones(40, 1), [way(place) for place in (1, 2, 3)])
+    assert set(gone) == {0, 1, 2, 3}
+    if patience > 0:
+        assert found == pytest.approx(list(true))
+        assert len(gone) < 60
+    else:
+        assert len(gone) <= 6
+        assert found[:2] == pytest.approx(list(true[:2]))  # what was run before is not cold
 
 
 def test_sums_are_not_shared_where_edges_differ():

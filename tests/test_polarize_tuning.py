@@ -104,33 +104,41 @@ def test_a_factor_of_0_is_a_pruned_edge_to_every_model(model, kind):
         assert not torch.allclose(exact, pruned, rtol=1e-3)
 
 
+@pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("hidden", [3, 40])  # maps go before sums, or after them
 @pytest.mark.parametrize("model", MODELS)
-def test_products_that_are_kept_while_weights_stay_are_those_of_the_weights(model, hidden, monkeypatch):
-    made = small("undirected")
+def test_products_of_inputs_are_kept_while_weights_stay(model, hidden, dropout, monkeypatch):
+    made, project = small("undirected"), Linear.project
 
     def steps(comm):
-        setting = setting_for(comm, model=model, hidden=hidden, layers=2, heads=1)
-        loss = TuningLoss(alone(made.dataset), setting.model(), setting, pseudo=True)
-        factors = 0.9 * loss.ones()
-        found = []
+        setting = setting_for(comm, model=model, hidden=hidden, layers=2, heads=1, dropout=0.3)
+        loss = TuningLoss(alone(made.dataset), setting.model(), setting, pseudo=True, dropout=dropout)
+        inputs, factors, multiplied, found = loss.view.inputs, 0.9 * loss.ones(), [], []
+
+        def counted(linear, x):
+            if isinstance(x, torch.Tensor) and x.data_ptr() == inputs.data_ptr():
+                multiplied.append(linear)
+            return project(linear, x)
+
+        monkeypatch.setattr(Linear, "project", counted)
         for _ in range(2):
             loss.predict()
-            found += [loss.gradient(factors, epoch)[1] for epoch in range(2)]
+            multiplied.clear()
+            found += [loss.gradient(factors, epoch)[1] for epoch in (0, 0)]
             with torch.no_grad():  # as a step of training changes them
                 for number, parameter in enumerate(loss.model.parameters()):
                     parameter.add_(normal(number, *parameter.shape), alpha=0.1)
-        return found, loss.frozen._products
+        return found, len(multiplied), len(set(multiplied))
 
-    found, kept = run_ranks(1, steps)[0]
-    monkeypatch.setattr(FrozenModel, "_project", lambda _, linear, x: Linear.project(linear, x))
-    wanted, none = run_ranks(1, steps)[0]
-    assert not none
+    found, times, maps = run_ranks(1, steps)[0]
+    monkeypatch.setattr(FrozenModel, "_are_inputs", lambda self, x: False)
+    wanted, twice, same_maps = run_ranks(1, steps)[0]
     assert all(map(torch.equal, found, wanted))
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[1], found[2])
-    if model in ("gcn", "sage", "gin") and hidden == 3:
-        assert kept
+    assert (times, twice, maps) == (maps, 2 * maps, same_maps)
+    if model in ("gcn", "sage", "gin") and hidden == 3 and not dropout:
+        assert maps == (2 if model == "sage" else 1)
 
 
 @pytest.mark.parametrize("model", MODELS)

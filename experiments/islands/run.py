@@ -6,6 +6,7 @@ python -m experiments.islands.run aggregate [NAME ...] [--threads 1] products by
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,7 +35,7 @@ DECIDING = 300
 """Products until the fastest way to a plain one should be known."""
 
 SECONDS = 5e-3
-"""That one run takes at least, of as many products as fit in."""
+"""That a run of plain products takes at least."""
 
 
 def graph_of(name: str) -> Graph:
@@ -106,12 +107,12 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
                     ways[f"{least} rows, {tile} features{words}"] = partial(
                         matrix.shared_times, x, tile=tile, ahead=ahead
                     )
-        for way, matrix in choosing.items():  # which find out meanwhile how the plain product is fastest
+        for way, chooser in choosing.items():  # which find out meanwhile how the plain product is fastest
             for number in range(DECIDING):
                 ways[way]()
-                if number and matrix.native().decided:
+                if number and chooser.native().decided:
                     break
-        products = max(1, round(SECONDS / min(_timed(ways["plain"], clock) for _ in range(3))))
+        products = math.ceil(SECONDS / min(_timed(ways["plain"], clock) for _ in range(3)))
         taken: dict[str, list[float]] = {way: [] for way in ways}
         order = list(ways.items())
         for number in range(-20, ROUNDS):

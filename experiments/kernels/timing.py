@@ -13,14 +13,14 @@ def side_by_side(
     """The least seconds that each of several computations took, over interleaved rounds.
 
     Args:
-        runs: what to time, by name; each is run before, unmeasured, 25 times or for three seconds, as in
-            the first epochs of a run: ours tries several ways then and keeps the fastest.
+        runs: what to time, by name; each is run before, unmeasured, 150 times or for three seconds, as in
+            the first epochs of a run: ours tries several ways then, and later keeps to the fastest.
         seconds: to spend; at least 5 rounds and at most 200 are run.
         clock: what a computation is timed with; on a busy machine ``time.thread_time`` is steadier.
     """
     for run in runs.values():
         began = time.perf_counter()
-        for _ in range(25):
+        for _ in range(150):
             run()
             if time.perf_counter() - began > 3:
                 break

@@ -35,7 +35,8 @@ from gcnsys.train.source import find_partitioning
 SAMPLERS = ("neighbour", "ladies", "fastgcn", "shadow", "saint-node", "saint-edge", "saint-walk")
 MODES = ("plain", "published", "compact", "random")
 FIGURES = ("processor_seconds", "epoch_seconds", "draw_seconds", "gather_seconds", "compute_seconds", "rows",
-           "edges", "megabytes", "misses_a_row", "misses_an_edge", "hardware_misses", "accuracy")  # fmt: skip
+           "edges", "megabytes", "misses_a_row", "misses_an_edge",
+           "hardware_misses_an_epoch", "accuracy")  # fmt: skip
 
 
 def shares(partitioning: Partitioning, comm: Comm) -> dict[str, dict[str, Any]]:
@@ -72,6 +73,7 @@ def trained(part: Partitioning, config: RunConfig, comm: Comm, placement: Placem
         scores = trainer.evaluate().scores
         best = max(best, (scores["val"].accuracy, scores["test"].accuracy))
         clock = time.process_time()
+    next(steps, None)
     timed = epochs[1:] or epochs
     found = {
         name: fmean(each.sampled[name] / each.sampled["batches"] for each in timed)
@@ -83,7 +85,7 @@ def trained(part: Partitioning, config: RunConfig, comm: Comm, placement: Placem
     row_bytes = x.shape[1] * 4 if isinstance(x, torch.Tensor) else round(8 * x.num_edges / x.num_rows)
     hardware = [number for number in seen[1:] or seen if number is not None]
     if hardware:  # of all that an epoch does
-        found["hardware_misses"] = fmean(hardware)
+        found["hardware_misses_an_epoch"] = fmean(hardware)
     return found | {
         "batches": fmean(each.sampled["batches"] for each in timed),
         "processor_seconds": fmean(spent[1:] or spent),
@@ -112,7 +114,7 @@ def compared(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     """Means and standard errors by mode; of the differences, too, run by run."""
     found: dict[str, Any] = {}
     for mode, each in runs.items():
-        figures = [name for name in FIGURES if name in each[0]]
+        figures = [name for name in FIGURES if all(name in run for run in each)]
         found[mode] = {name: spread([run[name] for run in each]) for name in figures}
         for other in ("plain", "random"):
             pairs = list(zip(each, runs[other], strict=True))

@@ -20,8 +20,8 @@ from gcnsys.kernels.backend import as_rows, core, native_for
 TILES = (16, 32, 64)
 """Features of a slab that are tried, in numbers of four bytes."""
 
-_PRODUCTS = 400
-"""That are computed at most until it is clear which way is fastest, half of them plain ones."""
+_PRODUCTS = 300
+"""That are computed at most until it is clear which way is fastest, and as many plain ones before."""
 
 _PATIENCE = 4.0
 """Seconds after which no more are, once every way has been gone."""
@@ -35,8 +35,9 @@ _LEAST_BYTES = 64
 class SharedMatrix(Matrix):
     """A symmetric matrix without weights, whose rows share sums in a product where that is faster.
 
-    The first product of a width tries both ways a few times and keeps to the faster. The transpose is the
-    same matrix, so that a gradient takes the same way.
+    The first product of a width goes both ways in turn until it is clear which is faster (some four seconds
+    at most, or one product each), and later ones keep to it. The transpose is the same matrix, so that a
+    gradient takes the same way.
 
     Args:
         csr: ``[N, N]``.
@@ -161,24 +162,25 @@ def shared_block(graph: Graph, plan: ReusePlan) -> LocalBlock:
 
 
 def _compared(plain: Matrix, x: Tensor, shared: Sequence[Callable[[], object]]) -> list[float]:
-    """Seconds of the plain product and of shared ones: those of the fastest as it was last."""
+    """Seconds of the plain product and of shared ones: the fastest's last, times what others are behind."""
     # On one thread its own time counts, whatever else the machine does.
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    runs: list[Callable[[], object]] = [partial(plain.times, x), *shared]
-    module, began, last = core(), time.perf_counter(), 0.0
+    began, module = time.perf_counter(), core()
     assert module is not None
-    contest = module.Contest(len(runs))
-    for number in range(_PRODUCTS):
-        patient = time.perf_counter() - began < _PATIENCE
-        alone = number < 2 or (patient and number < _PRODUCTS // 2 and not plain.native().decided)
-        place = 0 if alone else contest.next()  # it tries ways of its own, and is to show its best
+    runs: list[Callable[[], object]] = [partial(plain.times, x), *shared]
+    for run in runs[:2]:
+        run()  # builds what is kept, and takes fresh memory
+    for _ in range(_PRODUCTS):  # the plain product tries ways of its own, and is to show its best
+        if plain.native().decided or time.perf_counter() - began > _PATIENCE / 2:
+            break
+        plain.times(x)
+    contest, latest = module.Contest(len(runs)), [0.0] * len(runs)
+    for _ in range(_PRODUCTS):
+        place = contest.next()
         start = clock()
         runs[place]()
-        seconds = clock() - start
-        if alone:
-            continue
-        contest.settle(place, seconds)
-        last = seconds if place == contest.best else last
-        if contest.decided or (contest.begun and not patient):
+        latest[place] = clock() - start
+        contest.settle(place, latest[place])
+        if contest.decided or (contest.begun and time.perf_counter() - began > _PATIENCE):
             break
-    return [last * contest.behind(place) for place in range(len(runs))]
+    return [latest[contest.best] * contest.behind(place) for place in range(len(runs))]

@@ -38,10 +38,11 @@ class Matrix:
     Args:
         csr: its entries.
         symmetric: it equals its transpose, so that no second copy is needed.
+        tuned: find out while products are computed how they are fastest; not worth it for a few.
     """
 
-    def __init__(self, csr: CSR, *, symmetric: bool = False) -> None:
-        self.csr, self.symmetric = csr, symmetric
+    def __init__(self, csr: CSR, *, symmetric: bool = False, tuned: bool = True) -> None:
+        self.csr, self.symmetric, self.tuned = csr, symmetric, tuned
         self._flipped: Matrix | None = self if symmetric else None
         self._values: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self._tensors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -51,14 +52,14 @@ class Matrix:
     def flipped(self) -> "Matrix":
         """The transpose; made when it is first needed."""
         if self._flipped is None:
-            self._flipped = Matrix(self.csr.transposed())
+            self._flipped = Matrix(self.csr.transposed(), tuned=self.tuned)
         return self._flipped
 
     def to(self, device: torch.device) -> "Matrix":
         """The same matrix in another memory, with its transpose if that was made."""
-        moved = Matrix(self.csr.to(device), symmetric=self.symmetric)
+        moved = Matrix(self.csr.to(device), symmetric=self.symmetric, tuned=self.tuned)
         if not self.symmetric and self._flipped is not None:
-            moved._flipped = Matrix(self._flipped.csr.to(device))
+            moved._flipped = Matrix(self._flipped.csr.to(device), tuned=self.tuned)
         return moved
 
     def times(
@@ -96,7 +97,7 @@ class Matrix:
                     found *= row_scale.to(terms)[:, None]
                 return found.to(x.dtype) if out is None else out.copy_(out + found)
             if rows is not None:
-                picked = Matrix(self.csr.take_rows(rows.to(self.csr.indptr.device)))
+                picked = Matrix(self.csr.take_rows(rows.to(self.csr.indptr.device)), tuned=False)
                 return picked.times(x, out, row_scale=row_scale, column_scale=column_scale)
             return self._by_torch(x, out, weight, row_scale, column_scale)
         x = as_rows(x)
@@ -142,7 +143,8 @@ class Matrix:
             module = core()
             assert module is not None
             csr = self.csr
-            self._pattern = module.Pattern(csr.indptr.contiguous(), csr.indices.contiguous(), csr.num_cols)
+            arrays = csr.indptr.contiguous(), csr.indices.contiguous()
+            self._pattern = module.Pattern(*arrays, csr.num_cols, tuned=self.tuned)
         return self._pattern
 
     def _weight(self, dtype: torch.dtype, device: torch.device) -> Tensor | None:

@@ -30,6 +30,7 @@ class SampledBlock(LocalBlock):
     ) -> None:  # fmt: skip
         unknown = Degrees(in_weight, in_weight, in_weight)
         super().__init__(csr, input_ids, unknown, in_weight=in_weight)
+        self.matrix.tuned = False  # another block comes with the next batch
         self.factor, self.find_degrees = factor, degrees
 
     def scaled_sum(self, x: Tensor, scales: Scales) -> Tensor:

@@ -7,26 +7,28 @@ from functools import partial
 from torch import Tensor
 
 from gcnsys.nn import Model
-from gcnsys.nn.dropout import KeyedDropout
+from gcnsys.nn.dropout import Inputs, KeyedDropout
 from gcnsys.nn.linear import Factored, Linear
-
-_Product = tuple[Tensor | Factored, tuple[int, ...], Tensor]
 
 
 class FrozenModel:
-    """A model without gradients by its weights, in which products of constant rows are computed once.
+    """A model without gradients by its weights, in which products of its inputs are computed once.
 
-    Features times the first layer's weights are the same in every step of tuning: they are kept, and computed
-    again once weights have changed.
+    Inputs times the first layer's weights are the same in every step of tuning.
 
     Args:
-        model: whose weights stay as they are within :meth:`held`.
-        dropout: keep the model's.
+        model: whose weights stay as they are, until :meth:`forget`.
+        inputs: rows that never change.
+        dropout: keep the model's; inputs of which something is dropped are multiplied every time.
     """
 
-    def __init__(self, model: Model, *, dropout: bool) -> None:
-        self.model, self.dropout = model, dropout
-        self._products: dict[Linear, _Product] = {}
+    def __init__(self, model: Model, inputs: Inputs, *, dropout: bool) -> None:
+        self.model, self.inputs, self.dropout = model, inputs, dropout
+        self._products: dict[tuple[Linear, int], Tensor] = {}
+
+    def forget(self) -> None:
+        """Products are computed again: weights have changed, or nobody needs them any more."""
+        self._products.clear()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -50,22 +52,16 @@ class FrozenModel:
                 parameter.requires_grad = True
 
     def _project(self, linear: Linear, x: Tensor | Factored) -> Tensor:
-        if isinstance(x, Tensor) and x.requires_grad:
+        if not self._are_inputs(x):
             return Linear.project(linear, x)
-        known, versions = self._products.get(linear), _versions(linear, x)
-        if known is None or known[1] != versions or not _same(known[0], x):
-            known = self._products[linear] = x, versions, Linear.project(linear, x)
-        return known[2].clone()  # layers add to it
+        key = linear, x.shape[0] if isinstance(x, Tensor) else 0
+        if key not in self._products:
+            self._products[key] = Linear.project(linear, x)
+        return self._products[key].clone()  # layers add to it
 
-
-def _versions(linear: Linear, x: Tensor | Factored) -> tuple[int, ...]:
-    """What in-place changes count up."""
-    return linear.weight._version, x._version if isinstance(x, Tensor) else 0
-
-
-def _same(one: Tensor | Factored, other: Tensor | Factored) -> bool:
-    """Whether they are the same memory; the first is kept alive, so that no other tensor may lie there."""
-    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
-        return one is other
-    laid = ((each.data_ptr(), each.shape, each.stride(), each.dtype) for each in (one, other))
-    return len(set(laid)) == 1
+    def _are_inputs(self, x: Tensor | Factored) -> bool:
+        """Whether these are the inputs, or the first rows of them."""
+        inputs = self.inputs
+        if not isinstance(x, Tensor) or not isinstance(inputs, Tensor):
+            return x is inputs
+        return x.data_ptr() == inputs.data_ptr() and x.stride() == inputs.stride() and x.dtype == inputs.dtype

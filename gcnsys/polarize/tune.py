@@ -117,7 +117,6 @@ class TuningLoss:
         if part.training is not part.whole:
             raise InputError("edges of the whole graph are tuned; cut it without --inductive")
         self.model, self.setting = model, setting
-        self.frozen = FrozenModel(model, dropout=dropout)
         config, comm = setting.config, setting.comm
         view = views(
             part, model, comm, choice="off", prune="off", device=setting.placement.device,
@@ -127,6 +126,7 @@ class TuningLoss:
         self.block = TunedBlock(base, part.whole.degrees, symmetric=symmetric)
         self.edges = PartEdges.of(base, comm, symmetric=symmetric, seed=config.seed)
         self.labelled = replace(view, blocks=(self.block,) * model.num_blocks)
+        self.frozen = FrozenModel(model, view.inputs, dropout=dropout)
         # Numbers that a model told have no derivative where it told them.
         self.pseudo = pseudo and not view.y.is_floating_point()
         self.view = self.labelled
@@ -140,7 +140,8 @@ class TuningLoss:
 
     @torch.no_grad()
     def predict(self) -> None:
-        """Learn what the model says of every node now, and the labels of training nodes; collective."""
+        """Weights have changed: learn what the model says of every node now, and known labels; collective."""
+        self.frozen.forget()
         if not self.pseudo:
             return
         view, logits = self.labelled, self.logits()
@@ -191,6 +192,7 @@ def tune(loss: TuningLoss, settings: TuneSettings) -> Tuned:
     with Clock() as clock:
         loss.predict()
         found = _tuned(loss, settings)
+        loss.frozen.forget()
     return replace(found, seconds=clock.seconds)
 
 
@@ -233,6 +235,7 @@ def first_derivatives(loss: TuningLoss, settings: TuneSettings) -> Tensor:
     loss.predict()
     edges, ones = loss.edges, loss.ones()
     _, gradient = loss.gradient(ones, 0)
+    loss.frozen.forget()
     unit, weight = units(gradient, edges, settings)
     return gradient / unit + weight * polarization_gradient(ones, edges.distance.to(ones), edges.total)
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace gcnsys {
@@ -15,8 +16,8 @@ class Contest {
 public:
     explicit Contest(std::size_t ways) : trials_(ways) {}
 
-    // The way to go now. The first go one way each; most others go the best one, one of four another that may be
-    // better as long as there is any, and later one of 16 another that is close: what is fastest may change.
+    // The way to go now. The first calls go one way each; most others go the best one, one of five another that may
+    // be better as long as there is any, and later one of 17 another that is close: what is fastest may change.
     std::size_t next() {
         for (std::size_t i = 0; i < trials_.size(); ++i)
             if (!trials_[i].count) return i;
@@ -42,7 +43,7 @@ public:
 
     std::size_t best() const { return best_; }
 
-    // What a way takes over what the best one takes; 1 of the best.
+    // What a way takes over what the best one takes; 1 of the best. Only once it has begun.
     double behind(std::size_t way) const { return way == best_ ? 1 : trials_[way].typical(); }
 
     // Whether every way was gone once.
@@ -52,33 +53,35 @@ public:
     bool decided() const { return begun_ && doubted() == trials_.size(); }
 
 private:
-    static constexpr int looks = 5;          // a way is judged after
-    static constexpr int latest = 11;        // looks at a way count
-    static constexpr int often = 4, rarely = 16;
+    static constexpr int looks = 5;    // until a way is judged
+    static constexpr int latest = 11;  // looks that count
+    // Of so many calls, one goes a way that is in doubt, or close. Products come in turns, such as forward and
+    // backward of one layer or two: these numbers meet all of them.
+    static constexpr int often = 5, rarely = 17;
     static constexpr double better = 0.98;   // of the best way's time: takes its place
     static constexpr double hopeless = 1.3;  // times it: not looked at again
-    static constexpr double far = 1.6;       // the same after the first look, when memory may have been cold
     static constexpr double close = 1.15;    // times it: looked at now and then
 
     // The latest of the numbers that were noted.
     template <int Kept>
     struct Latest {
         std::array<double, Kept> seen{};
-        int count = 0;
+        std::int64_t count = 0;
 
         void note(double number) { seen[std::size_t(count++ % Kept)] = number; }
 
         // Their median; of an even number, the lower of both.
         double typical() const {
             std::array<double, Kept> sorted = seen;
-            const int known = std::max(1, std::min(count, Kept));
+            const std::int64_t known = std::clamp<std::int64_t>(count, 1, Kept);
             std::sort(sorted.begin(), sorted.begin() + known);
             return sorted[std::size_t((known - 1) / 2)];
         }
     };
 
     struct Trial : Latest<latest> {
-        bool doubted() const { return count < looks && typical() < (count == 1 ? far : hopeless); }
+        // One look is no verdict: memory may have been cold.
+        bool doubted() const { return count < 2 || (count < looks && typical() < hopeless); }
     };
 
     void begin(std::size_t way, double seconds) {
@@ -94,7 +97,7 @@ private:
 
     void crown(std::size_t way, double seconds) {
         const double gain = trials_[way].typical();
-        trials_[best_].seen.fill(1), trials_[best_].count = latest;
+        trials_[best_].seen.fill(1), trials_[best_].count = looks;
         for (Trial& trial : trials_)
             for (double& number : trial.seen) number /= gain;
         best_ = way, pace_ = {}, pace_.note(seconds);
@@ -102,12 +105,14 @@ private:
 
     // The fastest of the ways that are in doubt.
     std::size_t doubted() const {
-        return first([](const Trial& trial) { return trial.doubted(); }, [](const Trial& trial) { return trial.typical(); });
+        return first([](const Trial& trial) { return trial.doubted(); },
+                     [](const Trial& trial) { return trial.typical(); });
     }
 
     // Of the ways that are close to the best one, that which was looked at least often.
     std::size_t close_one() const {
-        return first([](const Trial& trial) { return trial.typical() < close; }, [](const Trial& trial) { return trial.count; });
+        return first([](const Trial& trial) { return trial.typical() < close; },
+                     [](const Trial& trial) { return trial.count; });
     }
 
     // The way other than the best of the least number, among those asked for; or how many ways there are.

@@ -1,7 +1,7 @@
 // The native kernels: what they take, and where the fastest version for this processor is.
 //
-// Every file but the bindings, dispatch.cpp, workspace.cpp and arena.cpp is compiled once for each vector width, in a namespace of its
-// name; `kernels()` picks the widest that the processor has. Letters: R rows, K columns, E edges, F features.
+// Every file but the bindings, dispatch.cpp, tuner.cpp, workspace.cpp and arena.cpp is compiled once for each vector
+// width, in a namespace of its name; `kernels()` picks the widest that the processor has. Letters: R rows, K columns, E edges, F features.
 #pragma once
 
 #include "attention.hpp"

@@ -57,7 +57,7 @@ void multiply(const Pattern& pattern, const Index* indices, const Array& x, cons
     p.threads = threads < 1 ? 1 : threads;
     p.way.tile = tile;
     p.way.block_bytes = block_bytes;
-    p.tuner = tile ? nullptr : &pattern.tuner();
+    p.tuner = tile ? nullptr : pattern.tuner();
     nb::gil_scoped_release unlocked;
     kernels(p.width * std::int64_t(sizeof(Stored))).run(p);
 }
@@ -117,8 +117,9 @@ NB_MODULE(_core, m) {
         .def_prop_ro("decided", &Contest::decided);
     nb::class_<Pattern> pattern(m, "Pattern");
     pattern
-        .def(nb::init<Array, Array, std::int64_t>(), nb::arg("indptr"), nb::arg("indices"), nb::arg("num_cols"))
-        .def_prop_ro("decided", [](const Pattern& own) { return own.tuner().decided(); })
+        .def(nb::init<Array, Array, std::int64_t, bool>(), nb::arg("indptr"), nb::arg("indices"), nb::arg("num_cols"),
+             nb::arg("tuned") = true)
+        .def_prop_ro("decided", [](const Pattern& own) { return !own.tuner() || own.tuner()->decided(); })
         .def("product", &product, nb::arg("x"), nb::arg("out"), nb::arg("accumulate") = false,
              nb::arg("weight") = nb::none(), nb::arg("row_scale") = nb::none(),
              nb::arg("column_scale") = nb::none(), nb::arg("column_map") = nb::none(),

@@ -12,7 +12,9 @@ namespace gcnsys {
 // Checked once; it keeps the arrays it was given.
 class Pattern {
 public:
-    Pattern(Array indptr, Array indices, std::int64_t cols) : indptr_(indptr), indices_(indices), cols_(cols) {
+    // One that is used a few times alone takes the way that should be fastest, and tries no others.
+    Pattern(Array indptr, Array indices, std::int64_t cols, bool tuned)
+        : indptr_(indptr), indices_(indices), cols_(cols), tuner_(tuned ? std::make_unique<Tuner>() : nullptr) {
         if (!holds<std::int64_t>(indptr) || indptr.ndim() != 1 || indptr.shape(0) < 1)
             refuse("indptr must be a vector of int64 with at least one entry");
         rows_ = std::int64_t(indptr.shape(0)) - 1;
@@ -38,7 +40,7 @@ public:
     double far() const { return edges_ ? double(far_) / double(edges_) : 0; }
     const std::int64_t* offsets() const { return static_cast<const std::int64_t*>(indptr_.data()); }
 
-    Tuner& tuner() const { return *tuner_; }
+    Tuner* tuner() const { return tuner_.get(); }
 
     // Calls `body` with a pointer to the columns, in their type.
     template <class Body>
@@ -69,7 +71,7 @@ private:
     Array indptr_, indices_;
     std::int64_t rows_ = 0, cols_ = 0, edges_ = 0, far_ = 0;
     bool ascending_ = true;
-    std::unique_ptr<Tuner> tuner_ = std::make_unique<Tuner>();
+    std::unique_ptr<Tuner> tuner_;
 };
 
 // The rows of a pattern that are computed: all, or those of a list, in its order.
