@@ -17,6 +17,7 @@ from gcnsys.errors import InputError
 from gcnsys.graph import CSR
 from gcnsys.kernels import DropoutKey, Mask, Matrix, SparseRows, backend, keyed_dropout
 from gcnsys.kernels.dropout import row_words
+from gcnsys.kernels.sampled import SampledBlock
 
 if os.environ.get("GCNSYS_KERNELS") == "torch":
     pytest.skip("GCNSYS_KERNELS=torch", allow_module_level=True)
@@ -403,3 +404,18 @@ def test_no_array_makes_the_core_fault():
     done = subprocess.run([script, "20"], env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no fault found" in done.stdout
+
+
+def test_products_of_a_batch_try_no_ways():
+    pairs = torch.randint(2000, (2, 60_000), generator=torch.Generator().manual_seed(0))
+    csr = CSR.from_pairs(pairs[0].sort().values, pairs[1], 2000, 2000)
+    x = torch.ones(2000, 128)
+    kept, fleeting = Matrix(csr), Matrix(csr, tuned=False)
+    for matrix in (kept, fleeting, kept.flipped, fleeting.flipped):
+        matrix.times(x)
+    assert not kept.native().decided
+    assert not kept.flipped.native().decided
+    assert fleeting.native().decided
+    assert fleeting.flipped.native().decided
+    block = SampledBlock(csr, torch.arange(2000), csr.indptr.diff().double(), None, lambda ids: None)
+    assert not block.matrix.tuned

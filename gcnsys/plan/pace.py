@@ -43,7 +43,7 @@ MOST_NODES, MOST_NUMBERS = 20_000, 1 << 26
 
 _ROWS = 4096
 
-_WAYS, _PATIENCE = 12, 3.0
+_WAYS, _PATIENCE = 40, 3.0
 """Epochs, or seconds, after which products are taken to have found their way."""
 
 

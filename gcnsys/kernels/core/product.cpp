@@ -121,9 +121,7 @@ void multiplied(const Product<Stored, Summed, Index>& p) {
     if (!p.tuner || double(p.work[p.rows]) * double(p.width) < 1e6) return go(p);
     const Alike alike = !p.column_scale || p.column_map ? Alike::all : slab_of(p) ? Alike::slabs : Alike::straight;
     const Tuner::Size size{int(sizeof(Stored)), p.width, std::ilogb(double(p.x_rows)), p.threads,
-                           (p.listed ? 1 : 0) + (p.column_map ? 2 : 0) + (p.accumulate ? 4 : 0) +
-                               (p.weight || (p.column_scale && alike == Alike::straight) ? 8 : 0),
-                           alike};
+                           (p.listed ? 1 : 0) + (p.column_map ? 2 : 0), alike};
     Product<Stored, Summed, Index> tried = p;
     tried.way = p.tuner->next(size);
     const double began = seconds_now(p.threads);
