@@ -354,6 +354,87 @@ def sharing(core, rng):
     return arrays, call, check
 
 
+def shared_rows(core, rng):
+    """Products of rows that read columns, and sums of them in levels, of two items each or of any number."""
+    cols, pairs = int(rng.integers(1, 30)), rng.random() < 0.7
+    number, arrays, items, filled = rng.choice([np.float32, np.float64]), {}, [], cols
+    for place in range(int(rng.integers(0, 4)) + 1):  # the last are the rows
+        rows = int(rng.integers(1, 20))
+        level = place < 3 and rng.random() < 0.6
+        sizes = np.full(rows, 2) if level and pairs else rng.integers(0, 6, rows)
+        items.append((np.concatenate([[0], sizes.cumsum()]), rng.integers(0, filled, sizes.sum())))
+        filled += rows if level else 0
+        if not level:
+            break
+    else:
+        rows = int(rng.integers(1, 20))
+        sizes = rng.integers(0, 6, rows)
+        items.append((np.concatenate([[0], sizes.cumsum()]), rng.integers(0, filled, sizes.sum())))
+    for place, (indptr, indices) in enumerate(items):
+        arrays |= {f"indptr{place}": indptr.astype(np.int64), f"indices{place}": indices.astype(np.int32)}
+    width = int(rng.integers(64 // number().itemsize, 120))
+    arrays["x"] = rng.standard_normal((cols, width)).astype(number)
+    arrays["out"] = rng.standard_normal((rows, width)).astype(number)
+    if rng.random() < 0.3:
+        arrays["weight"] = rng.choice([-1, 1], sizes.sum()).astype(np.float32)
+    for name, size in (("row_scale", rows), ("column_scale", cols)):
+        if rng.random() < 0.5:
+            arrays[name] = rng.standard_normal(size).astype(number)
+    accumulate, ahead = (bool(rng.integers(2)) for _ in range(2))
+    tile, threads = int(rng.choice([1, 16, 32, 64, 500])), int(rng.integers(1, 4))
+
+    def call(a):
+        patterns, above = [], cols
+        for place in range(len(items)):
+            patterns.append(core.Pattern(a[f"indptr{place}"], a[f"indices{place}"], above))
+            above += len(a[f"indptr{place}"]) - 1
+        made = core.SharedRows(cols, patterns[:-1], patterns[-1], a.get("weight"))
+        scales = a.get("row_scale"), a.get("column_scale")
+        made.product(a["x"], a["out"], accumulate, *scales, threads, tile, ahead)
+
+    def check(before, after):
+        terms = before["x"].astype(np.float64) * before.get("column_scale", np.ones(cols))[:, None]
+        for place, (indptr, indices) in enumerate(items):
+            last = place == len(items) - 1
+            signs = before.get("weight", np.ones(len(indices))) if last else np.ones(len(indices))
+            sums = np.zeros((len(indptr) - 1, width))
+            np.add.at(sums, np.repeat(np.arange(len(sums)), np.diff(indptr)), signs[:, None] * terms[indices])
+            terms = sums if last else np.concatenate([terms, sums])
+        expected = terms * before.get("row_scale", np.ones(rows))[:, None]
+        expected += before["out"] if accumulate else 0
+        np.testing.assert_allclose(after["out"], expected, rtol=1e-3, atol=1e-3)
+
+    return arrays, call, check
+
+
+def tuned(core, rng):
+    """A product that is large enough for all ways to be tried, again and again."""
+    rows, cols, edges, width = (int(rng.integers(low, 2 * low)) for low in (300, 300, 5000, 200))
+    number = rng.choice([np.float32, np.float64])
+    arrays = {
+        "indptr": np.sort(np.append(rng.integers(0, edges + 1, rows - 1), [0, edges])),
+        "indices": rng.integers(0, cols, edges).astype(rng.choice([np.int32, np.int64])),
+        "x": rng.standard_normal((cols, width)).astype(number),
+        "out": np.zeros((rows, width), number),
+    }
+    threads, found = int(rng.integers(1, 4)), []
+
+    def call(a):
+        pattern = core.Pattern(a["indptr"], a["indices"], cols)
+        for _ in range(40):
+            pattern.product(a["x"], a["out"], threads=threads)
+            found.append(a["out"].copy())
+
+    def check(before, after):
+        assert all(map(np.array_equal, found, found[1:])), "ways differ in bits"
+        dense = np.zeros((rows, cols))
+        np.add.at(dense, (np.repeat(np.arange(rows), np.diff(before["indptr"])), before["indices"]), 1)
+        np.testing.assert_allclose(after["out"], dense @ before["x"], rtol=1e-3, atol=1e-3)
+        found.clear()
+
+    return arrays, call, check
+
+
 def lots(core, rng):
     """Groups of rows, of which some are drawn."""
     counts = rng.integers(0, 30, int(rng.integers(0, 6)))
@@ -402,7 +483,10 @@ def spoilt(array, rng):
 
 
 OPTIONAL = {"rows", "weight", "row_scale", "column_scale", "column_map", "weight_grad", "mean", "edges"}
-KINDS = [product, dropout, entry_dropout, activation, quantize, attention, sampling, islands, sharing, lots]
+KINDS = [
+    product, dropout, entry_dropout, activation, quantize, attention, sampling, islands, sharing, shared_rows,
+    tuned, lots,
+]  # fmt: skip
 
 
 def main():
