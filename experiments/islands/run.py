@@ -7,6 +7,7 @@ python -m experiments.islands.run aggregate [NAME ...] [--threads 1] products by
 
 import argparse
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -114,10 +115,10 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
                     break
         products = math.ceil(SECONDS / min(_timed(ways["plain"], clock) for _ in range(3)))
         taken: dict[str, list[float]] = {way: [] for way in ways}
-        order = list(ways.items())
+        order, chance = list(ways.items()), random.Random(0)
         for number in range(-20, ROUNDS):
-            first = number % len(order)  # what ran before leaves a cache behind
-            for way, run in order[first:] + order[:first]:
+            chance.shuffle(order)  # what ran before leaves a cache behind
+            for way, run in order:
                 seconds = _timed(run, clock, products)
                 if number >= 0:
                     taken[way].append(seconds)
