@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import truediv
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -93,26 +94,26 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         graph = graph_of(name)
         x = torch.randn(graph.num_nodes, FEATURES)
-        own = Matrix(graph.adjacency, symmetric=True)
-        ways: dict[str, Callable[[], object]] = {"plain": partial(own.times, x)}
-        choosing = {"plain": own}
+        ways: dict[str, Callable[[], object]] = {}
         making = {}
         for least in LEAST[1:]:
             began = time.perf_counter()
             matrix = SharedMatrix(graph.adjacency, shared_sums(graph.adjacency, least=least))
             making[str(least)] = time.perf_counter() - began
             if least == LEAST[2]:
-                ways["default"], choosing["default"] = partial(matrix.times, x), matrix
+                # Both find out together how the plain product is fastest.
+                ways["plain"], ways["default"] = partial(Matrix.times, matrix, x), partial(matrix.times, x)
+                pattern = matrix.native()
             for tile in (16, 32, 64):
                 for ahead, words in ((False, ""), (True, ", fetched ahead")):
                     ways[f"{least} rows, {tile} features{words}"] = partial(
                         matrix.shared_times, x, tile=tile, ahead=ahead
                     )
-        for way, chooser in choosing.items():  # which find out meanwhile how the plain product is fastest
-            for number in range(DECIDING):
-                ways[way]()
-                if number and chooser.native().decided:
-                    break
+        ways["default"]()
+        for _ in range(DECIDING):
+            ways["plain"]()
+            if pattern.decided:
+                break
         products = math.ceil(SECONDS / min(_timed(ways["plain"], clock) for _ in range(3)))
         taken: dict[str, list[float]] = {way: [] for way in ways}
         order, chance = list(ways.items()), random.Random(0)
@@ -142,6 +143,9 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
             "times_as_fast": plain_ms / best_ms,
             "times_as_fast_by_minimum": least_ratio, "default_times_as_fast": usual,
             "default_times_as_fast_by_minimum": min(taken["plain"]) / min(taken["default"]),
+            "of_the_same_round": {
+                way: median(map(truediv, taken["plain"], taken[way])) for way in ("default", best)
+            },
             "paid_for_after": after,
         }  # fmt: skip
     return found
