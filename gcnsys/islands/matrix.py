@@ -27,7 +27,7 @@ _PATIENCE = 4.0
 """Seconds after which no more are, once every way has been gone."""
 
 _GAIN = 0.9
-"""Of the plain product's time: smaller gains turn into losses as memory happens to lie, or among other work."""
+"""Of the plain product's time: smaller gains turn into losses with where memory lies and what else runs."""
 
 _LEAST_BYTES = 64
 
