@@ -60,6 +60,7 @@ private:
     static constexpr int often = 5, rarely = 17;
     static constexpr double better = 0.98;   // of the best way's time: takes its place
     static constexpr double hopeless = 1.3;  // times it: not looked at again
+    static constexpr double far = 2;         // the same after one look, which is no verdict
     static constexpr double close = 1.15;    // times it: looked at now and then
 
     // The latest of the numbers that were noted.
@@ -80,8 +81,7 @@ private:
     };
 
     struct Trial : Latest<latest> {
-        // One look is no verdict: memory may have been cold.
-        bool doubted() const { return count < 2 || (count < looks && typical() < hopeless); }
+        bool doubted() const { return count < looks && typical() < (count == 1 ? far : hopeless); }
     };
 
     void begin(std::size_t way, double seconds) {
@@ -92,6 +92,7 @@ private:
             if (trials_[i].typical() < trials_[best_].typical()) best_ = i;
         pace_.note(trials_[best_].typical());
         for (Trial& trial : trials_) trial.seen[0] /= pace_.typical();
+        trials_[0].seen[0] = std::min(trials_[0].seen[0], hopeless);  // memory was cold
         begun_ = true;
     }
 
