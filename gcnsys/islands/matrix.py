@@ -36,7 +36,7 @@ class SharedMatrix(Matrix):
     """A symmetric matrix without weights, whose rows share sums in a product where that is faster.
 
     The first product of a width goes both ways in turn until it is clear which is faster (some four seconds
-    at most, or one product each), and later ones keep to it. The transpose is the same matrix, so that a
+    at most, or two products each), and later ones keep to it. The transpose is the same matrix, so that a
     gradient takes the same way.
 
     Args:
@@ -168,7 +168,7 @@ def _compared(plain: Matrix, x: Tensor, shared: Sequence[Callable[[], object]]) 
     began, module = time.perf_counter(), core()
     assert module is not None
     runs: list[Callable[[], object]] = [partial(plain.times, x), *shared]
-    for run in runs[:2]:
+    for run in runs:
         run()  # builds what is kept, and takes fresh memory
     for _ in range(_PRODUCTS):  # the plain product tries ways of its own, and is to show its best
         if plain.native().decided or time.perf_counter() - began > _PATIENCE / 2:
