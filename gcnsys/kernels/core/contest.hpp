@@ -14,7 +14,9 @@ namespace gcnsys {
 
 class Contest {
 public:
-    explicit Contest(std::size_t ways) : trials_(ways) {}
+    explicit Contest(std::size_t ways) : trials_(ways) {
+        if (ways) trials_[0].cold = true;
+    }
 
     // The way to go now. The first calls go one way each; most others go the best one, one of five another that may
     // be better as long as there is any, and later one of 17 another that is close: what is fastest may change.
@@ -81,7 +83,11 @@ private:
     };
 
     struct Trial : Latest<latest> {
-        bool doubted() const { return count < looks && typical() < (count == 1 ? far : hopeless); }
+        bool cold = false;  // memory was, at the first look
+
+        bool doubted() const {
+            return count < looks && (typical() < (count == 1 ? far : hopeless) || (count == 1 && cold));
+        }
     };
 
     void begin(std::size_t way, double seconds) {
@@ -92,7 +98,6 @@ private:
             if (trials_[i].typical() < trials_[best_].typical()) best_ = i;
         pace_.note(trials_[best_].typical());
         for (Trial& trial : trials_) trial.seen[0] /= pace_.typical();
-        trials_[0].seen[0] = std::min(trials_[0].seen[0], hopeless);  // memory was cold
         begun_ = true;
     }
 
