@@ -23,6 +23,9 @@ from gcnsys.kernels.backend import summed
 from gcnsys.polarize.figures import diagonal_counts
 
 _TRIALS = 3
+_GAIN = 0.95
+"""Of the plain product's time: what is not faster than that may as well be chance."""
+
 _SIDE, _PER_ROW = 512, 64
 """Of the block that is tried: nodes, and edges that end at each."""
 
@@ -119,7 +122,7 @@ class TwoLevelMatrix(Matrix):
                 x = x.detach()
                 plain, both = _in_turn(partial(super().times, x), partial(made.times, x, None, None, None))
                 self.seconds[key] = plain, both
-                made = made if both < plain else None
+                made = made if both < _GAIN * plain else None
             self._chosen[key] = made
         return self._chosen[key]
 
