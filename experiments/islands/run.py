@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import truediv
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,11 +18,12 @@ from typing import Any
 import torch
 
 from experiments import runfile
+from experiments.kernels.timing import until_decided
 from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.graph import Graph
 from gcnsys.islands import ReusePlan, Rounds, SharedMatrix, locate, looped, shared_sums, windows
-from gcnsys.islands.locate import plain
+from gcnsys.islands.locate import plain as undirected
 from gcnsys.islands.plan import check
 from gcnsys.kernels import Matrix
 from gcnsys.kernels.memory import as_training_has_it
@@ -33,16 +33,13 @@ GRAPHS = ("cora", "citeseer", "dblp_full", "coauthor_cs", "facebook_pages", "ama
 SIZES = tuple(f"synthetic:reddit,nodes={nodes},degree=100,features=4" for nodes in (60_000, 200_000, 600_000))
 LEAST = (2, 4, 8, 16)
 FEATURES, ROUNDS = 256, 40
-DECIDING = 300
-"""Products until the fastest way to a plain one should be known."""
-
 SECONDS = 20e-3
 """That a run of plain products takes at least."""
 
 
 def graph_of(name: str) -> Graph:
     """A graph of the data folder, without directions and self-loops."""
-    return plain(load(f"npz:{runfile.data_folder() / name}.npz").graph)
+    return undirected(load(f"npz:{runfile.data_folder() / name}.npz").graph)
 
 
 def counts(names: Sequence[str]) -> dict[str, Any]:
@@ -77,7 +74,7 @@ def located(specs: Sequence[str]) -> dict[str, Any]:
     """The search alone, best of three."""
     found = {}
     for spec in specs:
-        graph = plain(load(spec).graph)
+        graph = undirected(load(spec).graph)
         seconds = min(_timed(partial(locate, graph, Rounds())) for _ in range(3))
         rate = 1e6 * seconds / graph.num_edges
         print(f"{graph.num_edges:12,} edges: {seconds:.3f} s, {rate:.4f} s a million", flush=True)
@@ -103,17 +100,14 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
             if least == LEAST[2]:
                 # Both find out together how the plain product is fastest.
                 ways["plain"], ways["default"] = partial(Matrix.times, matrix, x), partial(matrix.times, x)
-                pattern = matrix.native()
+                plain = matrix
             for tile in (16, 32, 64):
                 for ahead, words in ((False, ""), (True, ", fetched ahead")):
                     ways[f"{least} rows, {tile} features{words}"] = partial(
                         matrix.shared_times, x, tile=tile, ahead=ahead
                     )
         ways["default"]()
-        for _ in range(DECIDING):
-            ways["plain"]()
-            if pattern.decided:
-                break
+        until_decided(plain, x)
         products = math.ceil(SECONDS / min(_timed(ways["plain"], clock) for _ in range(3)))
         taken: dict[str, list[float]] = {way: [] for way in ways}
         order, chance = list(ways.items()), random.Random(0)
@@ -143,9 +137,6 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
             "times_as_fast": plain_ms / best_ms,
             "times_as_fast_by_minimum": least_ratio, "default_times_as_fast": usual,
             "default_times_as_fast_by_minimum": min(taken["plain"]) / min(taken["default"]),
-            "of_the_same_round": {
-                way: median(map(truediv, taken["plain"], taken[way])) for way in ("default", best)
-            },
             "paid_for_after": after,
         }  # fmt: skip
     return found

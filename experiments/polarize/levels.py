@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from experiments import runfile
+from experiments.kernels.timing import until_decided
 from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.graph import CSR, Layout
@@ -66,10 +67,7 @@ def plain_and_default(matrix: TwoLevelMatrix, x: torch.Tensor) -> dict[str, Call
     """The product without levels, and as the matrix has it, once it is known how each is fastest."""
     plain = partial(Matrix.times, matrix, x)
     matrix.levels(x)
-    for _ in range(300):
-        plain()
-        if matrix.native().decided:
-            break
+    until_decided(matrix, x)
     return {"plain": plain, "default": partial(matrix.times, x)}
 
 

@@ -358,18 +358,12 @@ def shared_rows(core, rng):
     """Products of rows that read columns, and sums of them in levels, of two items each or of any number."""
     cols, pairs = int(rng.integers(1, 30)), rng.random() < 0.7
     number, arrays, items, filled = rng.choice([np.float32, np.float64]), {}, [], cols
-    for place in range(int(rng.integers(0, 4)) + 1):  # the last are the rows
+    levels = int(rng.integers(0, 4))
+    for place in range(levels + 1):  # the last are the rows
         rows = int(rng.integers(1, 20))
-        level = place < 3 and rng.random() < 0.6
-        sizes = np.full(rows, 2) if level and pairs else rng.integers(0, 6, rows)
+        sizes = np.full(rows, 2) if place < levels and pairs else rng.integers(0, 6, rows)
         items.append((np.concatenate([[0], sizes.cumsum()]), rng.integers(0, filled, sizes.sum())))
-        filled += rows if level else 0
-        if not level:
-            break
-    else:
-        rows = int(rng.integers(1, 20))
-        sizes = rng.integers(0, 6, rows)
-        items.append((np.concatenate([[0], sizes.cumsum()]), rng.integers(0, filled, sizes.sum())))
+        filled += rows
     for place, (indptr, indices) in enumerate(items):
         arrays |= {f"indptr{place}": indptr.astype(np.int64), f"indices{place}": indices.astype(np.int32)}
     width = int(rng.integers(64 // number().itemsize, 120))
