@@ -55,20 +55,23 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "gcnsys", *build], check=True, stdout=sys.stderr)
         inner = max(part.inner for part in Partitioning.open(parts).manifest.parts)
         for recompute, depths in DEPTHS.items():
-            peaks = []
+            peaks, seconds = [], []
             for layers in depths:
                 run = trained(parts, Path(temporary) / f"{recompute}-{layers}", layers, options, recompute)
                 peaks.append(max(run["peak_rss_bytes"]))
+                seconds.append(run["epoch_seconds_median"])
                 print(
                     f"{layers:3} layers, {'computed again' if recompute else 'kept':14}: "
-                    f"{peaks[-1] / 2**20:7.0f} MiB a rank, {run['epoch_seconds_median']:.2f} s an epoch, "
+                    f"{peaks[-1] / 2**20:7.0f} MiB a rank, {seconds[-1]:.2f} s an epoch, "
                     f"loss {run['final_loss']:.3f}",
                     flush=True,
                 )
             added = (peaks[-1] - peaks[0]) / (depths[-1] - depths[0]) / (inner * options.hidden * 4)
             print(f"    a further layer adds {added:.2f} matrices [{inner}, {options.hidden}] to the peak")
             name = "computed_again" if recompute else "kept"
-            result[name] = {"layers": depths, "peak_bytes": peaks, "matrices_a_layer": added}
+            result[name] = {
+                "layers": depths, "peak_bytes": peaks, "matrices_a_layer": added, "epoch_seconds": seconds,
+            }  # fmt: skip
     report(result, options.out, show=False)
 
 
