@@ -102,11 +102,7 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
     path = Path(os.path.realpath(path))  # where a link leads, so that both lie on one disk
     if path.parent.is_dir():
         remove_leftovers(path)
-    refuse_existing(path, overwrite=overwrite)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is not a folder; choose another --out")
-    if path.exists() and any(path.iterdir()) and not (path / holding).exists():
-        raise InputError(f"{path} holds something else (there is no {holding}); choose another --out")
+    refuse_existing(path, overwrite=overwrite, holding=holding)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=".tmp", dir=path.parent))
     handle = os.open(temporary, os.O_RDONLY)
@@ -128,14 +124,27 @@ def new_folder(path: Path, *, holding: str, overwrite: bool = False) -> Iterator
         os.close(handle)
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def refuse_existing(path: Path, *, overwrite: bool, holding: str | None = None) -> None:
     """Find out before the work whether its result may be kept.
+
+    Args:
+        path: where it will be.
+        overwrite: replace what is there.
+        holding: the result is a folder with such a file, and only one like it is replaced.
 
     Raises:
         InputError: there is something already that may not be overwritten.
     """
-    if path.exists() and not overwrite:
+    if not path.exists():
+        return
+    if not overwrite:
         raise InputError(f"{path} exists; choose another --out or pass --overwrite")
+    if holding is None:
+        return
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder; choose another --out")
+    if any(path.iterdir()) and not (path / holding).exists():
+        raise InputError(f"{path} holds something else (there is no {holding}); choose another --out")
 
 
 def remove_leftovers(path: Path) -> None:

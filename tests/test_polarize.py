@@ -1,6 +1,7 @@
 """``gcnsys polarize``, folders of polarized graphs, and ranks."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 
 from gcnsys.cli.main import run
 from gcnsys.datasets import load
-from gcnsys.errors import DamagedFileError
+from gcnsys.errors import DamagedFileError, InputError
 from gcnsys.partition import Partitioning
-from gcnsys.polarize import disk
+from gcnsys.polarize import disk, shared
 from gcnsys.polarize.figures import figures
+from gcnsys.testing.ranks import run_ranks
+from gcnsys.train import RunConfig
 
 FEW = ["--epochs", "15", "--pretrain", "10", "--hidden", "8", "--threads", "1"]
 
@@ -86,6 +89,13 @@ def test_without_json_it_says_so_in_sentences(capsys):
         (["--bits", "1"], "2 to 16 bits"), (["--protect", "0.5"], "give --bits"),
         (["--out", "mine"], "mine exists"), (["--pretrain", "0"], "at least one epoch"),
         (["--polarization", "-2"], "must be at least 0"), (["--distill", "-1"], "at least 0"),
+        (["--polarization", "nan"], "and finite"), (["--polarization", "inf"], "and finite"),
+        (["--thresholds", "nan"], "must ascend"), (["--distill", "inf"], "and finite"),
+        (["--out", "mine", "--overwrite"], "holds something else"), (["--most", "0.05"], "ratio = 0.1"),
+        (["--out", "mine/letter", "--overwrite"], "is not a folder"), (["--most", "nan"], "most = nan"),
+        (["--subgraphs", "20000"], "8,192 at most"), (["--bits", "8", "--first-hop", "on"], "are rounded"),
+        (["--plain-layout", "--subgraphs", "5000"], "5000 subgraphs of 1797 nodes"),
+        (["--model", "rgcn"], "cannot be tuned by it"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(tmp_path, capsys, words, sentence):
@@ -105,6 +115,41 @@ def test_words_that_are_no_values_end_with_code_2(words):
     assert left.value.code == 2
 
 
+def test_a_run_that_cannot_be_kept_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
+    def trained(*arguments, **options):
+        raise AssertionError("it trained")
+
+    monkeypatch.setattr("gcnsys.polarize.pipeline.learn", trained)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear me")
+    for words in (["--out", "mine", "--overwrite"], ["--model", "rgcn"]):
+        assert run(["polarize", "digits", *FEW, *words]) == 2
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize("number", ["1", "5"])
+def test_a_plain_layout_has_as_many_subgraphs_as_asked_for(capsys, number):
+    words = ["polarize", "digits", *FEW, "--plain-layout", "--no-reference", "--json"]
+    assert run([*words, "--epochs", "4", "--pretrain", "2", "--subgraphs", number]) == 0
+    assert len(json.loads(capsys.readouterr().out)["subgraphs"]) == int(number)
+
+
+def test_thin_blocks_have_room_beside_any_ratio(capsys):
+    words = ["polarize", "digits", *FEW, "--no-reference", "--ratio", "0.2", "--eta", "40", "--json"]
+    assert run(words) == 0
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert 0.78 <= steps["thin blocks dropped"]["kept"] < steps["tuned"]["kept"]
+
+
+def test_without_test_nodes_nothing_is_said_of_them(tmp_path, capsys):
+    words = ["polarize", "digits", *FEW, "--no-reference", "--split", "0.6,0.4,0", "--out", "found", "--json"]
+    assert run(words) == 0
+    told = json.loads(capsys.readouterr().out)["accuracy_after"]
+    kept = json.loads((tmp_path / "found" / "report.json").read_text(), parse_constant=pytest.fail)
+    assert told["test"] is told["test_chosen_on_test"] is None
+    assert kept["accuracy_after"] == told
+
+
 def test_a_graph_without_edges_and_one_of_hubs_can_be_polarized(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for name, pairs in {
@@ -118,6 +163,9 @@ def test_a_graph_without_edges_and_one_of_hubs_can_be_polarized(tmp_path, capsys
         assert run(["polarize", f"npz:{name}.npz", *FEW, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["edges"] == 2 * pairs.shape[1]
+        work = told["work"]
+        loads = [*work["edges_by_class"], work["edges_off_diagonal"]]
+        assert [load > 0 for load in loads] == [share > 0 for share in work["elements"]]
 
 
 def test_a_folder_that_was_altered_is_refused(tmp_path):
@@ -144,6 +192,22 @@ def test_two_ranks_keep_the_edges_that_one_keeps(tmp_path, capfd):
     assert one["accuracy_after"] == pytest.approx(two["accuracy_after"])
     assert Partitioning.open(tmp_path / "two" / "parts").num_parts == 2
     assert not list(tmp_path.glob(".gcnsys-*"))
+
+
+def test_ranks_of_several_machines_need_a_folder_that_all_see(monkeypatch, tmp_path):
+    monkeypatch.setattr("gcnsys.polarize.share.platform.node", lambda: threading.current_thread().name)
+    dataset = load("digits")
+
+    def body(comm):
+        config = RunConfig.checked({"data": "digits"})
+        with (
+            pytest.raises(InputError, match="2 machines: give --out"), shared(config, comm, None) as share
+        ):  # fmt: skip
+            share(dataset)
+        with shared(config, comm, tmp_path) as share:
+            return share(dataset if comm.rank == 0 else None).whole.num_inner
+
+    assert sum(run_ranks(2, body)) == dataset.graph.num_nodes
 
 
 def test_edges_of_several_kinds_between_two_nodes_are_refused(tmp_path, capsys):

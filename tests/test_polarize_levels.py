@@ -10,7 +10,8 @@ from gcnsys.datasets import load
 from gcnsys.errors import InputError
 from gcnsys.graph import Graph, Layout
 from gcnsys.kernels import LocalBlock, Matrix
-from gcnsys.polarize.levels import TwoLevelMatrix, dense_blocks, density_threshold, two_level_block
+from gcnsys.polarize.dense import dense_blocks
+from gcnsys.polarize.levels import Levels, TwoLevelMatrix, density_threshold, two_level_block
 from gcnsys.testing.graphs import graphs, normal, seeds
 
 
@@ -42,6 +43,20 @@ def test_both_levels_add_up_to_the_plain_product(made, threshold, seed):
         assert levels.remainder.csr.num_edges == graph.num_edges - inside
         entries = sum(each.size**2 for each in dense)
         assert levels.products_per_nonzero == pytest.approx(entries / max(1, inside))
+
+
+@given(laid_out_graphs(), st.booleans(), st.booleans(), st.booleans(), seeds())
+def test_batches_of_padded_blocks_multiply_as_slices_do(made, rows, columns, added, seed):
+    graph, layout = made
+    count, x = graph.num_nodes, normal(seed, graph.num_nodes, 3)
+    scales = [normal(seed + place, count) if given else None for place, given in ((1, rows), (2, columns))]
+    whole = Matrix(graph.adjacency).times(x, row_scale=scales[0], column_scale=scales[1])
+    start = normal(seed + 3, count, 3) if added else None
+    for batched in (False, True):
+        levels = Levels.of(graph.adjacency, dense_blocks(graph.adjacency, layout), x.dtype, batched=batched)
+        found = levels.times(x, None if start is None else start.clone(), *scales)
+        exact = whole if start is None else whole + start
+        assert torch.allclose(found, exact, rtol=1e-10, atol=1e-12)
 
 
 def test_the_faster_way_is_kept(monkeypatch):

@@ -133,6 +133,40 @@ def test_any_number_of_ranks_trains_the_same_quantized_model(sparse, protect):
     assert float((one - two).abs().max()) < 1e-6
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_features_are_read_as_they_are(sparse):
+    """Sparse ones stay so, whose zeros are no part of a scale; the first hop is computed anew every epoch."""
+    made = small("undirected", sparse=sparse)
+    part = cut_dataset(made.dataset, assigned(made, "random", 1), 1)[0]
+    seen = []
+
+    def noted(trainer, epoch):
+        seen.append(trainer.training.inputs)
+        return False
+
+    def body(comm):
+        config = RunConfig.checked({"data": "x", "hidden": 8, "epochs": 1})
+        setting = Setting(config, NUM_FEATURES, NUM_CLASSES, Task(), comm, CPU, Precision())
+        for exact in (False, True):
+            learn(part, setting, model=setting.model(exact=exact), watch=noted)
+
+    run_ranks(1, body)
+    assert [type(each) for each in seen] == [SparseRows if sparse else torch.Tensor] * 2
+
+
+def test_a_scale_looks_at_every_column_of_many_numbers():
+    width = 64
+    x = torch.zeros((1 << 18) // width + 1, width)
+    x[:, 1::2] = torch.tensor([-1.0, 1.0]).repeat(width // 4)
+
+    def body(comm):
+        scale = Scale(8, 0.001, comm).train()
+        scale(x)
+        return scale.ends.tolist()
+
+    assert run_ranks(1, body) == [[-1.0, 1.0]]
+
+
 def test_sparse_features_are_rounded_as_dense_ones():
     made = small("undirected", sparse=True)
     graph = made.dataset.graph

@@ -85,6 +85,20 @@ def test_settings_that_make_no_sense_are_refused(settings, sentence):
         settings()
 
 
+def test_published_thresholds_are_those_of_graphs_that_they_divide():
+    """A name alone may mislead: degrees of digits are a hundredth of those of the graph it is called by."""
+    graph = load("digits").graph
+    assert split(graph, name="my-reddit").thresholds == split(graph, name="digits").thresholds
+    assert split(graph, SplitSettings(classes=1), name="some_nell").thresholds != (1.5,)
+
+
+def test_a_plain_layout_has_no_more_subgraphs_than_nodes():
+    graph = load("digits").graph
+    assert plain_layout(graph, 1).num_subgraphs == 1
+    with pytest.raises(InputError, match="5000 subgraphs of 1797 nodes"):
+        plain_layout(graph, 5000)
+
+
 def test_a_group_needs_a_subgraph_for_every_class():
     graph = load("digits").graph
     with pytest.raises(InputError, match="fewer than the 3 classes"):

@@ -29,7 +29,7 @@ from gcnsys.polarize.quantize import Precision
 from gcnsys.polarize.select import smallest
 from gcnsys.polarize.split import laid_out, split
 from gcnsys.polarize.terms import penalty, penalty_gradient, polarization, polarization_gradient
-from gcnsys.polarize.tune import TuningLoss, first_derivatives, first_step, tune
+from gcnsys.polarize.tune import TuningLoss, chosen, first_derivatives, first_step, tune
 from gcnsys.runtime import Placement
 from gcnsys.testing.graphs import graphs, normal, seeds
 from gcnsys.testing.ranks import run_ranks
@@ -396,10 +396,88 @@ def test_the_paper_keeps_tuned_weights_and_the_code_makes_them_1_again(outcomes)
     assert float(published.weight.std()) > 0
 
 
-def test_the_released_code_takes_the_best_epoch_of_the_test_set(outcomes):
-    for found in outcomes.values():
-        assert found.retrained.best_test >= found.retrained.accuracy["test"]
-    assert any(found.retrained.best_test > found.retrained.accuracy["test"] for found in outcomes.values())
+def test_the_best_epoch_of_the_test_set_is_told_beside_the_choice_by_validation(digits):
+    seen = []
+
+    def noted(trainer, epoch):
+        seen.append([trainer.evaluate().scores[name].accuracy for name in ("val", "test")])
+        return False
+
+    def body(comm):
+        setting = setting_for(
+            comm, width=digits.num_features, classes=digits.num_classes, dtype="float32", epochs=30
+        )
+        return learn(alone(digits), setting, watch=noted)
+
+    learnt = run_ranks(1, body)[0]
+    val, test = (list(column) for column in zip(*seen, strict=True))
+    best = learnt.best_epoch
+    assert (learnt.accuracy["val"], learnt.accuracy["test"]) == (max(val), test[best])
+    assert val[best] == max(val)
+    assert learnt.best_test == max(test) > test[best]
+
+
+def test_training_waits_for_others_as_long_as_it_is_told(digits):
+    seen = []
+
+    def noted(trainer, epoch):
+        seen.append(trainer.comm.timeout)
+        return False
+
+    def body(comm):
+        before = comm.timeout
+        setting = setting_for(
+            comm, width=digits.num_features, classes=digits.num_classes, dtype="float32", timeout=7
+        )
+        learn(alone(digits), setting, epochs=3, watch=noted)
+        return before, comm.timeout
+
+    before, after = run_ranks(1, body)[0]
+    assert seen == [before, 7, 7]
+    assert after == before != 7
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_of_more_factors_at_0_than_are_pruned_those_with_the_farthest_to_go_are(num_ranks):
+    made = small("undirected")
+    parts = cut_dataset(made.dataset, assigned(made, "random", num_ranks), num_ranks)
+
+    def body(comm):
+        setting = setting_for(comm)
+        edges = TuningLoss(parts[comm.rank], setting.model(), setting).edges
+        none = torch.zeros(edges.count, dtype=torch.float64)
+        free = -edges.distance
+        count = edges.total // 4
+        pruned = chosen(edges, none, none, free, count)
+        few = chosen(edges, none + (edges.distance > 1), none, free, edges.total)
+        lengths = edges.distance[edges.counted]
+        return lengths, pruned[edges.counted], few[edges.counted], count
+
+    found = run_ranks(num_ranks, body)
+    lengths, pruned, few = (torch.cat([each[place] for each in found]) for place in range(3))
+    assert int(pruned.sum()) == found[0][3]
+    assert float(lengths[pruned].min()) >= float(lengths[~pruned].max())
+    assert bool(few.all())
+
+
+def test_more_polarization_never_lengthens_what_is_kept(digits):
+    """Also where it is so much that most factors come to 0."""
+
+    def body(comm):
+        setting = setting_for(
+            comm, width=digits.num_features, classes=digits.num_classes, dtype="float32", hidden=16, epochs=8
+        )
+        usual = PolarizeSettings(reference=False, pretrain=8, eta=0)
+        return [
+            mean_distance(
+                polarize(digits, setting, replace(usual, tuning=TuneSettings(balance=balance)), alone)
+            )
+            for balance in (0.0, 0.8, 5.0, 50.0)
+        ]
+
+    found = run_ranks(1, body)[0]
+    assert all(before >= after for before, after in pairwise(found))
+    assert found[-1] < 0.9 * found[0]
 
 
 def test_the_released_code_takes_a_quarter_of_the_derivative(digits):
@@ -455,7 +533,8 @@ def test_the_first_step_is_what_a_single_step_of_tuning_prunes(digits):
     ("change", "sentence"),
     [
         ({"ratio": 1.0}, "share of edges to prune"), ({"rounds": 0}, "at least 1"), ({"lr": 0.0}, "above 0"),
-        ({"balance": -1.0}, "at least 0"), ({"stop": 2.0}, "lies in"),
+        ({"balance": -1.0}, "at least 0"), ({"stop": 2.0}, "lies in"), ({"weight": float("nan")}, "finite"),
+        ({"lr": float("inf")}, "above 0"), ({"rho": float("nan")}, "at least 0"),
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(change, sentence):

@@ -20,7 +20,8 @@ from gcnsys.datasets import load
 from gcnsys.graph import CSR, Layout
 from gcnsys.kernels import Matrix
 from gcnsys.polarize import SplitSettings, laid_out, split
-from gcnsys.polarize.levels import Levels, TwoLevelMatrix, dense_blocks, density_threshold
+from gcnsys.polarize.dense import dense_blocks
+from gcnsys.polarize.levels import Levels, TwoLevelMatrix, density_threshold
 from gcnsys.polarize.prune import by_rule, kept_graph
 
 GRAPHS = ("cora", "citeseer", "amazon_photo", "blogcatalog_attr", "tolokers")
@@ -39,7 +40,10 @@ def measured(name: str, features: int) -> dict[str, Any]:
     chosen = [block for block in every if block.density >= threshold]
     default = TwoLevelMatrix(csr, found.layout, symmetric=True)
     ways = plain_and_default(default, x)
-    levels = {"all blocks dense": Levels.of(csr, every, x.dtype)}
+    levels = {
+        "all blocks dense": Levels.of(csr, every, x.dtype, batched=False),
+        "all blocks dense, in batches": Levels.of(csr, every, x.dtype, batched=True),
+    }
     if chosen:
         levels["blocks above the threshold"] = Levels.of(csr, chosen, x.dtype)
     seconds = in_turn(ways)
@@ -98,9 +102,12 @@ def planted(features: int) -> dict[str, Any]:
         )
         layout = Layout(torch.arange(side * number), torch.arange(number + 1) * side)
         x = torch.randn(side * number, features)
-        made = Levels.of(csr, dense_blocks(csr, layout), x.dtype)
+        made = {
+            way: Levels.of(csr, dense_blocks(csr, layout), x.dtype, batched=way != "dense")
+            for way in ("dense", "dense, in batches")
+        }
         seconds = in_turn(plain_and_default(TwoLevelMatrix(csr, layout), x))
-        seconds |= in_turn({"dense": partial(made.times, x, None, None, None)})
+        seconds |= in_turn({way: partial(each.times, x, None, None, None) for way, each in made.items()})
         found[str(density)] = {way: 1e3 * each for way, each in seconds.items()} | {
             "default_over_plain": seconds["default"] / seconds["plain"]
         }

@@ -11,6 +11,7 @@ from gcnsys.files import refuse_existing
 from gcnsys.islands import Islands, Rounds, disk, locate, windows
 from gcnsys.islands.plan import ReusePlan, check, looped
 from gcnsys.islands.share import shared_sums
+from gcnsys.manifest import NAME
 
 EXAMPLES = """examples:
   gcnsys islandize digits
@@ -48,7 +49,7 @@ def add(subparsers: Any) -> None:
 def _islandize(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     rounds = Rounds(options.cap, options.decay, options.threshold)
     if options.out:
-        refuse_existing(options.out, overwrite=options.overwrite)
+        refuse_existing(options.out, overwrite=options.overwrite, holding=NAME)
     with output.working():
         dataset = load(options.spec, split=Split(of="nothing"))
         began = time.perf_counter()

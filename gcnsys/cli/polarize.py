@@ -12,9 +12,10 @@ from gcnsys.cli.output import Output
 from gcnsys.datasets import Dataset
 from gcnsys.errors import InputError
 from gcnsys.files import refuse_existing
+from gcnsys.manifest import NAME
 from gcnsys.polarize import PolarizeSettings, SplitSettings, TuneSettings, disk, polarize, shared
 from gcnsys.polarize.learn import Setting
-from gcnsys.polarize.pipeline import From, Polarized
+from gcnsys.polarize.pipeline import ROOM, From, Polarized
 from gcnsys.polarize.published import as_published, as_released, setup
 from gcnsys.polarize.quantize import Precision
 from gcnsys.polarize.split import PER_CLASS, RELEASED, plain_layout
@@ -79,7 +80,7 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     tune.add_argument(
         "--most", type=float, metavar="SHARE", default=argparse.SUPPRESS,
-        help=f"blocks are dropped as long as at most this share of all edges is gone ({usual.most:g})",
+        help=f"blocks are dropped as long as at most this share of all edges is gone (ratio + {ROOM:g})",
     )  # fmt: skip
     tune.add_argument(
         "--polarization", type=float, metavar="B", default=argparse.SUPPRESS,
@@ -113,7 +114,8 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     tune.add_argument(
         "--protect", type=float, default=0.0, metavar="P",
-        help="with --bits: how probably rows of high in-degree keep all bits (Degree-Quant) (0)",
+        help="with --bits: how probably rows of high in-degree are sent and added up with all bits "
+        "(Degree-Quant) (0)",
     )  # fmt: skip
     tune.add_argument("--no-reference", action="store_true", help="do not train on the whole graph as well")
     for title, names in GROUPS.items():
@@ -151,14 +153,16 @@ def _precision(options: argparse.Namespace) -> Precision | None:
     return Precision(features, weights, sums, options.protect)
 
 
-def _settings(options: argparse.Namespace, seed: int) -> PolarizeSettings:
-    given = vars(options)
+def _settings(options: argparse.Namespace, config: RunConfig) -> PolarizeSettings:
+    given, groups = vars(options), 1 if options.plain_layout else options.groups
     usual = PolarizeSettings(
-        SplitSettings(options.thresholds, options.classes, options.subgraphs, options.groups, seed),
+        SplitSettings(options.thresholds, options.classes, options.subgraphs, groups, config.seed),
         TuneSettings(ratio=options.ratio), options.eta, reference=not options.no_reference,
     )  # fmt: skip
-    if options.as_published or options.as_released:
-        usual = as_published(usual) if options.as_published else as_released(usual)
+    if options.as_published:
+        usual = as_published(usual)
+    elif options.as_released:
+        usual = as_released(usual, config.epochs)
     names = {"polarization": "balance", "pseudo": "pseudo", "rounds": "rounds", "steps": "epochs"}
     tuning = replace(usual.tuning, **{names[name]: given[name] for name in names if name in given})
     more = {"pretrain": given["pretrain"]} if "pretrain" in given else {}
@@ -170,11 +174,15 @@ def _settings(options: argparse.Namespace, seed: int) -> PolarizeSettings:
 def _polarize(options: argparse.Namespace, output: Output) -> dict[str, Any] | None:
     given = chosen(options)
     config = RunConfig.checked({**setup(given.get("model", "gcn")), **given, "data": options.spec})
-    settings, precision = _settings(options, config.seed), _precision(options)
+    settings, precision = _settings(options, config), _precision(options)
+    if precision is not None and config.first_hop == "on":
+        raise InputError(
+            "--first-hop on: with --bits rows are rounded before they are added up; leave it out"
+        )
     ranks = config.parts or 1
     Placement.choose(config.device, 0, ranks)  # refuses a device that is not there
     if options.out:
-        refuse_existing(options.out, overwrite=options.overwrite)
+        refuse_existing(options.out, overwrite=options.overwrite, holding=NAME)
     if ranks > 1 and not launched_by_torchrun():
         options.exit_code = launch(ranks, options.arguments)
         return None
@@ -182,6 +190,7 @@ def _polarize(options: argparse.Namespace, output: Output) -> dict[str, Any] | N
     with joined(config.device, timeout=config.startup_timeout) as (comm, placement):
         if config.parts not in (None, comm.size):
             raise InputError(f"--parts {config.parts} but {comm.size} ranks were started; start one a part")
+        config = config.model_copy(update={"parts": comm.size})
         with output.working():
             return _on_rank(options, config, settings, precision, comm, placement, output)
 

@@ -24,6 +24,7 @@ from gcnsys.manifest import NAME, Description, FileEntry, seal, unseal
 from gcnsys.partition import Cutting, build
 from gcnsys.polarize.prune import kept_graph
 from gcnsys.polarize.split import Split
+from gcnsys.train.folder import plain
 
 FILE, DATASET, REPORT, PARTS = "polarized.safetensors", "graph.npz", "report.json", "parts"
 _FORMAT: Literal["gcnsys-polarized"] = "gcnsys-polarized"
@@ -106,7 +107,7 @@ def save(
     with new_folder(folder, holding=NAME, overwrite=overwrite) as temporary:
         files = {FILE: FileEntry.of(save_arrays(temporary / FILE, arrays))}
         save_dataset(dataset, temporary / DATASET)
-        write_json(temporary / REPORT, dict(report))
+        write_json(temporary / REPORT, plain(dict(report)))
         stored = replace(dataset, scaling=Scaling())  # its file holds what was scaled
         build(stored, cutting, temporary / PARTS, spec=f"npz:{folder / DATASET}")
         for name in (DATASET, REPORT):
@@ -120,7 +121,7 @@ def save(
 
 
 def load(folder: Path) -> Saved:
-    """Read a folder, every byte of it checked.
+    """Read a folder, every byte of what describes it checked; ``parts`` has checks of its own.
 
     Raises:
         DamagedFileError: it is none, or was altered.
@@ -143,6 +144,7 @@ def load(folder: Path) -> Saved:
         fits = layout.order.numel() == count == graph.num_nodes and bool(masks)
         fits &= all(each.shape == (layout.num_groups,) for each in (division.class_of, division.group_of))
         fits &= all(mask.shape == (graph.num_edges,) and mask.dtype == torch.bool for mask in masks.values())
+        fits &= "factors" not in arrays or arrays["factors"].shape == (graph.num_edges,)
     except (KeyError, InputError) as error:
         raise DamagedFileError(f"{folder / FILE}: {error}; {_REMEDY}") from error
     if not fits:

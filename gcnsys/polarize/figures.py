@@ -72,20 +72,23 @@ def diagonal_counts(adjacency: CSR, layout: Layout) -> Tensor:
 def work(graph: Graph, division: Split, kept: Tensor, elements: int = ELEMENTS) -> dict[str, Any]:
     """The edges of each class's diagonal blocks and those off the diagonal, and how elements are shared.
 
-    A class has a sub-accelerator of its own, and what lies off the diagonal has one. Elements go by work, at
-    least one each; balance is the longest time over the mean, of those that have work.
+    A class has a sub-accelerator of its own, and what lies off the diagonal has one, the last. Elements go by
+    work, at least one to each that has any; balance is the longest time over the mean, of those.
     """
     counts = block_counts(graph.adjacency, division, _free(graph) & kept)
     own = counts.diagonal()
     classes = division.class_of.unique().tolist()
     loads = [int(own[division.class_of == number].sum()) for number in classes]
     remainder = int(counts.sum() - own.sum())
-    every = [load for load in (*loads, remainder) if load]
-    shares = apportioned(torch.tensor(every, dtype=torch.float64), elements) if every else []
-    times = [load / share for load, share in zip(every, shares, strict=True)]
+    every = torch.tensor([*loads, remainder], dtype=torch.float64)
+    busy = every > 0
+    shares = torch.zeros(every.numel(), dtype=torch.int64)
+    if bool(busy.any()):
+        shares[busy] = torch.tensor(apportioned(every[busy], elements))
+    times = (every[busy] / shares[busy]).tolist()
     return {
         "classes": classes, "edges_by_class": loads, "edges_off_diagonal": remainder,
-        "elements": shares, "balance": max(times) * len(times) / sum(times) if times else 1.0,
+        "elements": shares.tolist(), "balance": max(times) * len(times) / sum(times) if times else 1.0,
         "in_edges_deviation": in_edges_deviation(graph, division),
     }  # fmt: skip
 

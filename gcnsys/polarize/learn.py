@@ -1,9 +1,11 @@
 """Training a model on this rank's part, the epoch that validation likes best kept."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -15,6 +17,7 @@ from gcnsys.train import RunConfig, Task, Trainer, views
 from gcnsys.train.best import Best
 from gcnsys.train.optimizer import learning_rate_factor, make_optimizer
 from gcnsys.train.trainer import Epoch
+from gcnsys.train.view import FirstHopChoice
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -24,7 +27,8 @@ class Learnt:
     Attributes:
         model: with the weights that validation liked best.
         accuracy: of that epoch, by ``train, val, test``.
-        best_test: the greatest test accuracy of any epoch, which nothing may be chosen by.
+        best_test: the greatest test accuracy of any epoch, which nothing may be chosen by; NaN without test
+            nodes.
         best_epoch: that epoch's number.
         epochs: that were trained.
         seconds: that they took, what watched them included, without evaluation.
@@ -58,6 +62,11 @@ class Setting:
     comm: Comm
     placement: Placement
     precision: Precision | None = None
+
+    @property
+    def first_hop(self) -> FirstHopChoice:
+        """Whether the first aggregation is done in advance: not where its rows are rounded, nor before."""
+        return self.config.first_hop if self.precision is None else "off"
 
     def model(self, *, exact: bool = False) -> Model:
         """A model as the configuration draws it, the same on every rank and at every call.
@@ -93,7 +102,7 @@ def learn(
     config, comm = setting.config, setting.comm
     model = setting.model() if model is None else model
     training, evaluation = views(
-        part, model, comm, choice=config.first_hop, prune=config.prune, choices=config.choices(),
+        part, model, comm, choice=setting.first_hop, prune=config.prune, choices=config.choices(),
         device=setting.placement.device, dtype=config.stored,
     )  # fmt: skip
     optimizer = make_optimizer(model, config)
@@ -101,19 +110,22 @@ def learn(
         model, training, evaluation, setting.task, optimizer, comm, seed=config.seed,
         scheduler=LambdaLR(optimizer, lambda epoch: learning_rate_factor(config, first + epoch)),
     )  # fmt: skip
-    best, best_test, seconds, done = Best(), 0.0, 0.0, 0
+    best, best_test, seconds, done = Best(), math.nan, 0.0, 0
+    patience_of_others = comm.timeout
     for epoch in trainer.epochs(config.epochs if epochs is None else epochs, first=first):
         seconds, done = seconds + epoch.seconds, done + 1
         found = trainer.evaluate()
         best.offer(epoch.number, found, model)
-        best_test = max(best_test, found.scores["test"].accuracy)
+        best_test = np.fmax(best_test, found.scores["test"].accuracy).item()
         late = config.patience and epoch.number - best.epoch >= config.patience
         with Clock() as clock:
             over = watch is not None and watch(trainer, epoch)
         seconds += clock.seconds
+        comm.timeout = config.timeout
         if late or over:
             break
     trainer.settle()
+    comm.timeout = patience_of_others
     assert best.evaluation is not None
     model.load_state_dict(best.state)
     accuracy = {name: score.accuracy for name, score in best.evaluation.scores.items()}

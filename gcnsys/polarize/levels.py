@@ -1,17 +1,14 @@
 """Aggregation on two levels: dense products for dense diagonal blocks, sparse ones for the rest.
 
-In the order of the layout a block's rows lie side by side, so that a dense product reads and writes slices
-and nothing is gathered. Whether a block is worth it is decided by what this machine takes for a number of
-either kind, and both ways are tried for a width before the faster is kept.
+In the order of the layout a block's rows lie side by side. Whether a block is worth it is decided by what
+this machine takes for a number of either kind, and both ways are tried for a width before the faster is kept.
 
 Letters: N nodes, S subgraphs, E edges, F features.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -20,7 +17,7 @@ from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, Layout
 from gcnsys.kernels import LocalBlock, Matrix
 from gcnsys.kernels.backend import summed
-from gcnsys.polarize.figures import diagonal_counts
+from gcnsys.polarize.dense import Batches, DenseBlock, DenseProducts, Slices, dense_blocks
 
 _TRIALS = 3
 _GAIN = 0.95
@@ -28,30 +25,6 @@ _GAIN = 0.95
 
 _SIDE, _PER_ROW = 512, 64
 """Of the block that is tried: nodes, and edges that end at each."""
-
-
-@dataclass(frozen=True, slots=True)
-class DenseBlock:
-    """A diagonal block that is stored whole.
-
-    Attributes:
-        start, stop: its rows and columns.
-        edges: how many of its entries are not 0.
-    """
-
-    start: int
-    stop: int
-    edges: int
-
-    @property
-    def size(self) -> int:
-        """Its rows, and its columns."""
-        return self.stop - self.start
-
-    @property
-    def density(self) -> float:
-        """The share of its entries that are not zero."""
-        return self.edges / max(1, self.size**2)
 
 
 class TwoLevelMatrix(Matrix):
@@ -139,48 +112,52 @@ class Levels:
 
     Args:
         blocks: on the diagonal, none over another.
-        values: their entries, ``[size, size]`` each.
+        dense: their products.
         remainder: ``[N, N]``.
     """
 
-    def __init__(self, blocks: list[DenseBlock], values: list[Tensor], remainder: Matrix) -> None:
-        self.blocks, self.values, self.remainder = blocks, values, remainder
+    def __init__(self, blocks: Sequence[DenseBlock], dense: DenseProducts, remainder: Matrix) -> None:
+        self.blocks, self.dense, self.remainder = blocks, dense, remainder
 
     @classmethod
-    def of(cls, csr: CSR, blocks: list[DenseBlock], dtype: torch.dtype) -> "Levels":
-        """Take some blocks out of a matrix."""
+    def of(
+        cls, csr: CSR, blocks: Sequence[DenseBlock], dtype: torch.dtype, *, batched: bool | None = None
+    ) -> "Levels":
+        """Take some blocks out of a matrix.
+
+        Args:
+            csr: the matrix.
+            blocks: some of its diagonal blocks.
+            dtype: of their entries.
+            batched: products of many blocks at once; None: where the matrix is not in a CPU's memory.
+        """
         rows, cols = csr.rows().long(), csr.indices.long()
         number = torch.full((csr.num_rows,), -1, device=rows.device)
         for place, block in enumerate(blocks):
             number[block.start : block.stop] = place
-        dense = (number[rows] == number[cols]) & (number[rows] >= 0)
+        inner = (number[rows] == number[cols]) & (number[rows] >= 0)
         values = []
         for block in blocks:
             first, last = csr.indptr[[block.start, block.stop]].tolist()
-            inside = dense[first:last]
+            inside = inner[first:last]
             made = torch.zeros(block.size, block.size, dtype=dtype, device=rows.device)
             weight = made.new_ones(1) if csr.weight is None else csr.weight[first:last][inside].to(dtype)
             places = rows[first:last][inside] - block.start, cols[first:last][inside] - block.start
             values.append(made.index_put_(places, weight, accumulate=True))
-        return cls(blocks, values, Matrix(csr.keep(~dense)))
+        way = Batches if (rows.device.type != "cpu" if batched is None else batched) else Slices
+        return cls(blocks, way(blocks, values), Matrix(csr.keep(~inner)))
 
     def times(
         self, x: Tensor, out: Tensor | None, row_scale: Tensor | None, column_scale: Tensor | None
     ) -> Tensor:
         """``D A C x``, added to ``out``; see :meth:`gcnsys.kernels.Matrix.times`."""
         made = self.remainder.times(x, row_scale=row_scale, column_scale=column_scale)
-        for block, values in zip(self.blocks, self.values, strict=True):
-            own = slice(block.start, block.stop)
-            rows = x[own] if column_scale is None else x[own] * column_scale[own, None].to(x.dtype)
-            if row_scale is None:
-                made[own].addmm_(values, rows)
-            else:
-                made[own].addcmul_(values @ rows, row_scale[own, None].to(x.dtype))
+        self.dense.add_to(made, x, row_scale, column_scale)
         return made if out is None else out.add_(made)
 
     @property
     def products_per_nonzero(self) -> float:
-        """Multiplications of the dense products, for each entry of theirs that is not 0."""
+        """Multiplications of the dense products, for each entry of theirs that is not 0; without padding."""
         edges = sum(block.edges for block in self.blocks)
         return sum(block.size**2 for block in self.blocks) / max(1, edges)
 
@@ -188,14 +165,8 @@ class Levels:
     def nbytes(self) -> int:
         """Memory of both levels, without that of kernels."""
         csr = self.remainder.csr
-        parts = [csr.indptr, csr.indices, *self.values] + ([] if csr.weight is None else [csr.weight])
-        return sum(part.nbytes for part in parts)
-
-
-def dense_blocks(csr: CSR, layout: Layout) -> list[DenseBlock]:
-    """All diagonal blocks of a matrix in the order of a layout."""
-    ends, counts = layout.group_ptr.tolist(), diagonal_counts(csr, layout).tolist()
-    return [DenseBlock(a, b, count) for (a, b), count in zip(pairwise(ends), counts, strict=True)]
+        parts = [csr.indptr, csr.indices] + ([] if csr.weight is None else [csr.weight])
+        return self.dense.nbytes + sum(part.nbytes for part in parts)
 
 
 @cache

@@ -7,6 +7,7 @@ what is learnt by edge is learnt where the edge lives, and only masks come back.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 import torch
@@ -51,7 +52,8 @@ class PolarizeSettings:
         split: see :class:`SplitSettings`.
         tuning: see :class:`TuneSettings`.
         eta: blocks off the diagonal with fewer edges are dropped, the thinnest first.
-        most: as long as at most this share of all edges is gone, tuning included.
+        most: as long as at most this share of all edges is gone, tuning included; None: a fiftieth more than
+            tuning prunes.
         diagonal: blocks on it, too, as the released code does.
         pretrain: epochs before tuning, at most; None: three quarters of a full training.
         pretrain_stop: end them once at most this share of the edges that would be pruned has changed over
@@ -68,7 +70,7 @@ class PolarizeSettings:
     split: SplitSettings = field(default_factory=SplitSettings)
     tuning: TuneSettings = field(default_factory=TuneSettings)
     eta: int = 10
-    most: float = 0.12
+    most: float | None = None
     diagonal: bool = False
     pretrain: int | None = None
     pretrain_stop: float = 0.02
@@ -80,15 +82,26 @@ class PolarizeSettings:
     def __post_init__(self) -> None:
         if self.eta < 0:
             raise InputError(f"eta = {self.eta}: a block cannot have fewer than 0 edges")
-        if not 0 <= self.most <= 1:
-            raise InputError(f"most = {self.most:g}: the share of edges that may go lies in [0, 1]")
+        if self.most is not None and not self.tuning.ratio <= self.most <= 1:
+            raise InputError(
+                f"most = {self.most:g}: the share of edges that may go lies between that which tuning prunes "
+                f"(ratio = {self.tuning.ratio:g}) and 1"
+            )
         if self.pretrain is not None and self.pretrain < 1:
             raise InputError(f"pretrain = {self.pretrain}: there must be at least one epoch before tuning")
-        if self.distill < 0:
-            raise InputError(f"distill = {self.distill:g}: a weight must be at least 0")
+        if not 0 <= self.distill < inf:
+            raise InputError(f"distill = {self.distill:g}: a weight must be at least 0, and finite")
         if not 0 <= self.pretrain_stop <= 1:
             raise InputError(f"pretrain_stop = {self.pretrain_stop:g}: a share lies in [0, 1]")
 
+    @property
+    def room(self) -> float:
+        """The share of all edges that may be gone in the end."""
+        return min(1.0, self.tuning.ratio + ROOM) if self.most is None else self.most
+
+
+ROOM = 0.02
+"""Share of all edges that thin blocks may take beside tuning, where nothing else is said."""
 
 STEP = 2
 """Epochs of training that a step of tuning takes the time of, or a look at what would be pruned, about."""
@@ -173,6 +186,7 @@ def polarize(
             log.info("%s: %d subgraphs", dataset.name, division.num_subgraphs)
             original = laid_out(dataset, division.layout)
     part = share(original)
+    TuningLoss(part, setting.model(exact=True), setting).check()
     reference = None
     if settings.reference:
         log.info("training on the whole graph, to compare with")
@@ -195,7 +209,7 @@ def polarize(
         if original is not None and gone is not None and division is not None:
             after = ~gone
             kept = sparsified(
-                original.graph, division, after, settings.eta, diagonal=settings.diagonal, most=settings.most
+                original.graph, division, after, settings.eta, diagonal=settings.diagonal, most=settings.room
             )
             polarized = pruned_dataset(original, kept, factors if settings.keep_factors else None)
     last = share(polarized)
@@ -272,7 +286,7 @@ class _Looks:
 
 
 def gathered(edges: PartEdges, values: Tensor, graph: Graph | None) -> Tensor | None:
-    """What ranks know of their edges, on rank 0 ``[E]`` in the order of the graph's; collective.
+    """What ranks know of their edges, on rank 0 ``[E]`` where the graph is and in its order; collective.
 
     Args:
         edges: of this rank.
@@ -286,7 +300,7 @@ def gathered(edges: PartEdges, values: Tensor, graph: Graph | None) -> Tensor | 
     send = [edges.count if rank == 0 else 0 for rank in range(comm.size)]
     receive = sizes if comm.rank == 0 else [0] * comm.size
     numbers, landed = (
-        comm.swap(column[:, None], send, receive).land()[:, 0]
+        comm.swap(column[:, None], send, receive).land()[:, 0].cpu()
         for column in (edges.numbers, values.to(torch.uint8) if values.dtype == torch.bool else values)
     )
     if graph is None:

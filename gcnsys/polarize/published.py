@@ -44,19 +44,23 @@ def as_published(settings: PolarizeSettings) -> PolarizeSettings:
     )  # fmt: skip
 
 
-def as_released(settings: PolarizeSettings) -> PolarizeSettings:
+def as_released(settings: PolarizeSettings, epochs: int = EPOCHS) -> PolarizeSettings:
     """The released code, which differs from the text.
 
     Its polarization term is a number that is computed once and has no derivative; a quarter of the sum of
     both directions' derivatives counts; edge weights become 1 again; any block of few edges goes, on the
     diagonal as well; retraining starts from new weights; the epoch is chosen on the test set, which is
     reported beside the choice on validation.
+
+    Args:
+        settings: of the split and of how much goes.
+        epochs: of a full training, which pretraining is, too.
     """
     tuning = replace(
         settings.tuning, rounds=4, epochs=25, lr=1e-3, relative=False, rho=2e-3, dual_step=1.0, balance=None,
         weight=0.0, pseudo=False, dropout=True, stop=0.0, gradient_share=0.25,
     )  # fmt: skip
     return replace(
-        settings, split=_split(settings.split), tuning=tuning, most=1.0, diagonal=True, pretrain=EPOCHS,
+        settings, split=_split(settings.split), tuning=tuning, most=1.0, diagonal=True, pretrain=epochs,
         pretrain_stop=0.0, retrain="scratch", distill=0.0, keep_factors=False,
     )  # fmt: skip

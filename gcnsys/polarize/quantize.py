@@ -10,6 +10,7 @@ Letters: n rows, F features, S source rows, D destination rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,9 @@ class _Rounded(torch.autograd.Function):
 class Scale(nn.Module):
     """A scale whose ends follow the numbers that training sees; the same on all ranks.
 
+    Every rank leaves out its own outliers, and the widest ends count: with none left out they are the same
+    for any number of ranks.
+
     Args:
         bits: of a number; 0: nothing is rounded.
         outliers: share of numbers that may lie beyond either end.
@@ -123,12 +127,15 @@ class Scale(nn.Module):
 
 
 def _ends(x: Tensor, outliers: float) -> Tensor:
-    """Where all but a share of the numbers lie; of evenly spaced ones, if they are many."""
+    """Where all but a share of the numbers lie; of evenly spaced ones of all columns, if they are many."""
     if not x.numel():
         return x.new_zeros(2)
     if not outliers:
         return torch.stack(torch.aminmax(x))
-    flat = x.flatten()[:: -(-x.numel() // _SAMPLE)].float()
+    step = -(-x.numel() // _SAMPLE)
+    while gcd(step, x.shape[-1]) > 1:
+        step += 1
+    flat = x.flatten()[::step].float()
     beyond = int(outliers * (flat.numel() - 1))
     if x.device.type == "cpu":  # torch's own selection takes ten times as long there
         places = [beyond, flat.numel() - 1 - beyond]
@@ -262,6 +269,10 @@ class QuantizedModel(Model):
     @property
     def first(self) -> nn.Module:
         return self.model.first
+
+    @property
+    def reads_sparse(self) -> bool:
+        return self.model.reads_sparse
 
     @property
     def row_wise(self) -> bool:

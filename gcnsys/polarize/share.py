@@ -1,6 +1,7 @@
 """Handing every rank its part of a dataset that rank 0 holds, several times with the same cut."""
 
 import itertools
+import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from gcnsys.datasets import Dataset
+from gcnsys.errors import InputError, known_to_all
 from gcnsys.partition import Cutting, Part, Partitioning, build, cut_dataset
 from gcnsys.polarize.pipeline import Share
 from gcnsys.runtime import Comm
@@ -31,10 +33,19 @@ def shared(config: RunConfig, comm: Comm, home: Path | None) -> Iterator[Share]:
         config: how a dataset is cut the first time; later ones have the same nodes, and are cut alike.
         comm: the ranks.
         home: where that folder is made; None: where temporary ones are.
+
+    Raises:
+        InputError: ``home`` is None, and ranks run on several machines.
     """
     if comm.size == 1:
         yield alone
         return
+    machines = len(set(comm.texts(platform.node())))
+    if home is None and machines > 1:
+        raise known_to_all(
+            f"ranks run on {machines} machines: give --out on a disk that all of them see, where they are "
+            f"handed their parts", InputError,
+        )  # fmt: skip
     made = None
     with comm.agreed():
         if comm.rank == 0:

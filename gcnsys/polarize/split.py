@@ -7,6 +7,7 @@ Letters: N nodes, S subgraphs, C classes, G groups.
 """
 
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ RELEASED = 12
 PER_CLASS = 3
 """Subgraphs of a class in a group, on average: with Cora's two classes and two groups, the released 12."""
 
+MOST = 8192
+"""S at most: tables of all blocks have S x S numbers."""
+
 TOLERANCE = 0.05
 """By how much the edges of a subgraph may differ from the mean of its class."""
 
@@ -37,9 +41,9 @@ class SplitSettings:
 
     Attributes:
         thresholds: in-degrees, ascending, at which a new class begins; None: published ones where there are
-            any, else quantiles of the degrees.
+            any and they make more than one class, else quantiles of the degrees.
         classes: C, where quantiles are taken.
-        subgraphs: S, a multiple of G; None: three a class in each group.
+        subgraphs: S, a multiple of G, at most 8192; None: three a class in each group.
         groups: G.
         seed: of METIS.
     """
@@ -57,8 +61,11 @@ class SplitSettings:
             raise InputError(
                 f"{self.subgraphs} subgraphs cannot be spread over {self.groups} groups; use a multiple"
             )
-        if self.thresholds is not None and list(self.thresholds) != sorted(set(self.thresholds)):
-            raise InputError(f"thresholds of degrees must ascend, got {self.thresholds}")
+        given = self.thresholds or ()
+        if not all(map(isfinite, given)) or list(given) != sorted(set(given)):
+            raise InputError(f"thresholds of degrees must ascend, and be finite, got {self.thresholds}")
+        if (self.subgraphs or 0) > MOST:
+            raise InputError(f"{self.subgraphs:,} subgraphs are too many; use {MOST:,} at most")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -133,7 +140,7 @@ def _thresholds(degree: Tensor, settings: SplitSettings, name: str) -> tuple[flo
     if settings.thresholds is not None:
         return settings.thresholds
     known = PUBLISHED.get(name.lower().replace("_", "-").split("-")[-1])
-    if known is not None:
+    if known is not None and len(torch.bucketize(degree.double(), torch.tensor(known)).unique()) > 1:
         return known
     shares = torch.arange(1, settings.classes, dtype=torch.float64) / settings.classes
     # Above the quantile: a class begins where it is exceeded, and none is empty.
@@ -227,8 +234,16 @@ def laid_out(dataset: Dataset, layout: Layout) -> Dataset:
 
 
 def plain_layout(graph: Graph, subgraphs: int = RELEASED, *, seed: int = 0) -> Split:
-    """METIS alone, of the whole graph: one class and one group, to compare with."""
-    parts = metis(graph, subgraphs, volume=False, seed=seed).long()
+    """METIS alone, of the whole graph: one class and one group, to compare with.
+
+    Raises:
+        InputError: there are fewer nodes than subgraphs.
+    """
+    if subgraphs > graph.num_nodes:
+        raise InputError(f"{subgraphs} subgraphs of {graph.num_nodes} nodes; use fewer (--subgraphs)")
+    parts = torch.zeros(graph.num_nodes, dtype=torch.int64)
+    if subgraphs > 1:
+        parts = metis(graph, subgraphs, volume=False, seed=seed).long()
     layout = Layout.from_groups(parts, subgraphs)
     none = torch.zeros(subgraphs, dtype=torch.int64)
     return Split(layout, none, none, ())

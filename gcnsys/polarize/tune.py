@@ -5,6 +5,7 @@ with the number of edges. Over ranks every edge's factor lives where its row liv
 """
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import torch
 from torch import Tensor
@@ -64,12 +65,12 @@ class TuneSettings:
             raise InputError(f"ratio = {self.ratio:g}: the share of edges to prune must lie in [0, 1)")
         if self.rounds < 1 or self.epochs < 1:
             raise InputError(f"rounds and epochs must be at least 1, got {self.rounds} and {self.epochs}")
-        if not self.lr > 0 or self.rho < 0:
+        if not 0 < self.lr < inf or not 0 <= self.rho < inf:
             raise InputError(f"lr must be above 0 and rho at least 0, got {self.lr:g} and {self.rho:g}")
         if not 0 <= self.dual_step <= 1:
             raise InputError(f"dual_step = {self.dual_step:g}: above 1, dual variables would change sign")
-        if (self.balance is not None and self.balance < 0) or self.weight < 0:
-            raise InputError("the weight of polarization must be at least 0")
+        if (self.balance is not None and not 0 <= self.balance < inf) or not 0 <= self.weight < inf:
+            raise InputError("the weight of polarization must be at least 0, and finite")
         if not 0 <= self.stop <= 1:
             raise InputError(f"stop = {self.stop:g}: a share of pruned edges lies in [0, 1]")
 
@@ -138,6 +139,24 @@ class TuningLoss:
         dtype = torch.float64 if self.setting.config.dtype == "float64" else torch.float32
         return torch.ones(self.edges.count, dtype=dtype, device=self.setting.placement.device)
 
+    def check(self) -> None:
+        """See that what the model says depends on the factors of edges; collective.
+
+        Raises:
+            InputError: it does not.
+        """
+        self.block.tuned(self.ones().requires_grad_())
+        set_dropout_epoch(self.model, seed=self.setting.config.seed, epoch=0)
+        with self.frozen.held():
+            depends = self.model(self.labelled.blocks, self.labelled.inputs).requires_grad
+        self.frozen.forget()
+        if not depends:
+            raise known_to_all(
+                f"--model {self.setting.config.model}: what its layers add up does not depend on what an "
+                f"edge weighs, so that edges cannot be tuned by it; use gcn, sage, gin, gat or resgcn",
+                InputError,
+            )
+
     @torch.no_grad()
     def predict(self) -> None:
         """Weights have changed: learn what the model says of every node now, and known labels; collective."""
@@ -203,7 +222,7 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
     distance = edges.distance.to(factors)
     near, dual = factors.clone(), torch.zeros_like(factors)
     fixed = torch.nonzero(~edges.free).flatten()
-    pull, pruned = torch.zeros_like(factors), torch.zeros_like(edges.free)
+    pull, pruned, free = torch.zeros_like(factors), torch.zeros_like(edges.free), factors
     distances, unit, weight, step = [], 1.0, settings.weight, 0
     for number in range(settings.rounds):
         for _ in range(settings.epochs):
@@ -216,10 +235,11 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
             gradient *= settings.gradient_share / unit
             gradient += pull
             gradient.add_(penalty_gradient(factors, near, dual), alpha=settings.rho)
-            factors.sub_(gradient, alpha=settings.lr).clamp_(min=0.0)
+            free = torch.sub(factors, gradient, alpha=settings.lr, out=gradient)
+            torch.clamp(free, min=0.0, out=factors)
             factors[fixed] = 1.0
             step += 1
-        before, pruned = pruned, smallest(edges, factors + dual, count)
+        before, pruned = pruned, chosen(edges, factors, dual, free, count)
         near = torch.where(pruned, 0.0, factors + dual)
         dual += settings.dual_step * (factors - near)
         if number:
@@ -227,7 +247,28 @@ def _tuned(loss: TuningLoss, settings: TuneSettings) -> Tuned:
             if settings.stop and len(distances) > 1 and max(distances[-2:]) <= settings.stop:
                 break
     # The choice of a round is by factors and dual variables; what is pruned is by factors alone.
-    return Tuned(edges, factors, smallest(edges, factors, count), distances, step, weight, 0.0)
+    pruned = chosen(edges, factors, torch.zeros_like(dual), free, count)
+    return Tuned(edges, factors, pruned, distances, step, weight, 0.0)
+
+
+def chosen(edges: PartEdges, factors: Tensor, dual: Tensor, free: Tensor, count: int) -> Tensor:
+    """The edges that these factors prune, ``[E]`` bool; collective.
+
+    Args:
+        edges: of this rank.
+        factors: ``[E]``, which with ``dual`` are compared.
+        dual: ``[E]`` at least 0.
+        free: ``[E]`` factors as the last step would have had them, had it not stopped at 0: of more edges at
+            0 than are pruned, those that it would have taken farthest go.
+        count: over all ranks.
+    """
+    values = factors + dual
+    at_zero = (factors.index_select(0, edges.counted_places) == 0).sum()
+    if int(edges.comm.add(at_zero, "control")) > count:
+        short = free.clamp(max=0.0)
+        most = edges.comm.greatest(-short.min()[None] if edges.count else short.new_zeros(1))
+        values = values.double() + (short.double() + most.double())
+    return smallest(edges, values, count)
 
 
 def first_derivatives(loss: TuningLoss, settings: TuneSettings) -> Tensor:
