@@ -19,6 +19,12 @@ BLOCKS = ("cora", "amazon_photo")
 LOSS, LOWEST = 0.5, 1.2
 """Points of test accuracy that the default may lose on average, and at the lower end of the interval."""
 
+EIGHT = 0.5
+"""Points that numbers of eight bits may lose, or two standard errors."""
+
+UNEVEN, BALANCE = 0.05, 1.1
+"""By how much in-edges of a class's subgraphs may differ, and the longest time of elements over the mean."""
+
 
 def check(at: Bench) -> Iterator[Figure]:
     torch.set_num_threads(1)
@@ -53,8 +59,20 @@ def claims_on_record(at: Bench) -> Iterator[Figure]:
         yield at_most(f"{graph}, on record: mean distance over magnitude pruning's", fmean(nearer), 0.9)
         same_as_sort = max(seed["polarized"]["overlap_with_farthest"] for seed in seeds.values())
         yield at_most(f"{graph}, on record: greatest overlap with the farthest", same_as_sort, 0.6)
-    for what, ratio in at.record("scale.json")["ratios"].items():
+        eight = [
+            each["polarized, 8 bits"]["test"] - each["polarized"]["test"]
+            for each in seeds.values()
+            if "polarized, 8 bits" in each
+        ]
+        error = 2 * stdev(eight) / sqrt(len(eight))
+        yield at_least(f"{graph}, on record: 8 bits, points over polarized", fmean(eight), -max(EIGHT, error))
+    scale = at.record("scale.json")
+    for what, ratio in scale["ratios"].items():
         yield at_most(f"6 million edges, on record: {what}", ratio, 3.0)
+    for who in ("one", "two"):
+        yield same(
+            f"entries that {who} rank(s) alone prune, on record", scale["ranks"][f"pruned_by_{who}_alone"], 0
+        )
 
 
 def a_seed(at: Bench) -> Iterator[Figure]:
@@ -69,7 +87,12 @@ def a_seed(at: Bench) -> Iterator[Figure]:
     if not ways:
         raise AbsentError(f"no record of {GRAPH}, seed {SEED}, in gcn.jsonl")
     with joined("cpu") as (comm, _):
-        found = accuracy(GRAPH, "gcn", SEED, comm, ";".join(ways))["ways"]
+        whole = accuracy(GRAPH, "gcn", SEED, comm, ";".join(ways))
+    yield at_most(
+        f"{GRAPH}, seed {SEED}: in-edges of subgraphs from their mean", whole["in_edges_deviation"], UNEVEN
+    )
+    yield at_most(f"{GRAPH}, seed {SEED}: balance of work over classes", whole["balance"], BALANCE)
+    found = whole["ways"]
     for way in ways:
         now, then, what = found[way], recorded[way], f"{GRAPH}, seed {SEED}, {way}"
         yield close(f"{what}: edges that stay", now["edges"], then["edges"], at.within("edges"))

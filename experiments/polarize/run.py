@@ -25,7 +25,7 @@ from gcnsys.datasets import Dataset, load
 from gcnsys.datasets.dataset import Split as NodeSplit
 from gcnsys.polarize import PolarizeSettings, SplitSettings, alone, laid_out, polarize, split
 from gcnsys.polarize.distill import distilled
-from gcnsys.polarize.figures import figures
+from gcnsys.polarize.figures import figures, in_edges_deviation, work
 from gcnsys.polarize.learn import Learnt, Setting, learn
 from gcnsys.polarize.pipeline import STEP, gathered, pretrain, retrain
 from gcnsys.polarize.prune import by_rule, pruned_dataset, sparsified
@@ -156,6 +156,8 @@ def accuracy(name: str, model: str, seed: int, comm: Comm, only: str | None) -> 
             rows[way]["overlap_with_farthest"] = float((gone & ~farthest).sum() / gone.sum().clamp(min=1))
     return {
         "graph": name, "model": model, "seed": seed, "ways": rows, "mask_distances": masks,
+        "in_edges_deviation": in_edges_deviation(graph, division),
+        "balance": work(graph, division, polarized)["balance"],
         "steps": steps, "pretrain_epochs": pretrained.epochs, "pretrain_distances": distances,
         "pretrain_seconds": pretrained.seconds,
     }  # fmt: skip

@@ -1,4 +1,6 @@
-"""What an epoch of tuning costs beside one of training: times in turn in one process, memory in two.
+"""What an epoch of tuning costs beside one of training, and whether two ranks prune what one prunes.
+
+Times are taken in turn in one process, memory in two.
 
 python -m experiments.polarize.scale SPEC [--model gcn] [--out FILE]
 """
@@ -8,6 +10,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +22,7 @@ import torch
 from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.partition import Part
-from gcnsys.polarize import SplitSettings, TuneSettings, alone, laid_out, split
+from gcnsys.polarize import SplitSettings, TuneSettings, alone, disk, laid_out, split
 from gcnsys.polarize.learn import Setting
 from gcnsys.polarize.tune import TuningLoss, tune
 from gcnsys.runtime.process import joined
@@ -85,6 +88,29 @@ def _steps(loss: TuningLoss) -> float:
     return found.seconds / found.epochs
 
 
+def masks(spec: str, model: str) -> dict[str, Any]:
+    """The edges that one rank and two ranks prune, by the command, in float32."""
+    kept, deviation = [], 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for parts in (1, 2):
+            out = Path(folder) / str(parts)
+            words = [
+                "polarize", spec, "--model", model, "--parts", str(parts), "--epochs", "4", "--pretrain", "4",
+                "--rounds", "3", "--hidden", "32", "--subgraphs", "24", "--eta", "0", "--no-reference",
+                "--threads", "1", "--out", str(out), "--json",
+            ]  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-m", "gcnsys", *words], check=True, capture_output=True, text=True
+            )
+            deviation = json.loads(done.stdout)["work"]["in_edges_deviation"]
+            kept.append(disk.load(out).masks["tuned"])
+    one, two = kept
+    return {
+        "entries": one.numel(), "pruned": int((~one).sum()), "pruned_by_one_alone": int((~one & two).sum()),
+        "pruned_by_two_alone": int((one & ~two).sum()), "in_edges_deviation": deviation,
+    }  # fmt: skip
+
+
 def main() -> None:
     """Measure all phases, or one of them."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -108,7 +134,11 @@ def main() -> None:
     ratios = {f"tune over {way}": seconds["tune"] / each for way, each in seconds.items() if way != "tune"}
     ratios["memory"] = found["tune"]["peak_mib"] / found["train"]["peak_mib"]
     print(ratios)
-    report({"model": options.model, "phases": found, "ratios": ratios}, options.out, show=False)
+    pruned = masks(options.spec, options.model)
+    print(pruned)
+    report(
+        {"model": options.model, "phases": found, "ratios": ratios, "ranks": pruned}, options.out, show=False
+    )
 
 
 if __name__ == "__main__":
