@@ -1,5 +1,7 @@
 """Numbers of a few bits: levels, gradients that pass, scales that follow, rows that are protected."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -77,6 +79,28 @@ def test_many_bits_change_little_and_few_change_much(model):
     assert none < 1e-5
     assert twelve < 0.02
     assert twelve < eight < two
+
+
+@pytest.mark.parametrize("what", ["features", "weights", "sums"])
+@pytest.mark.parametrize("model", ["gcn", "sage", "gin", "gat", "gatv2", "resgcn"])
+def test_each_of_the_three_is_rounded_in_every_model(model, what):
+    graph = small("undirected").dataset.graph
+    block, x = LocalBlock.from_graph(graph), normal(1, graph.num_nodes, NUM_FEATURES).float()
+    settings = ModelSettings(model, layers=2, hidden=8, heads=2, dropout=0.0)
+
+    def body(comm):
+        outs = []
+        for bits in (0, 12, 4):
+            net = build_model(settings, NUM_FEATURES, NUM_CLASSES, seed=1)
+            precision = replace(Precision(0, 0, 0, outliers=0.0), **{what: bits})
+            wrapped = QuantizedModel(net, precision, comm).train()
+            outs.append(wrapped([block] * net.num_blocks, x).detach())
+        return outs
+
+    exact, twelve, four = run_ranks(1, body)[0]
+    size = float(exact.abs().max())
+    assert 1e-6 < float((twelve - exact).abs().max()) / size < 0.02
+    assert float((four - exact).abs().max()) > 4 * float((twelve - exact).abs().max())
 
 
 def test_protected_rows_are_those_of_high_degree_and_others_in_every_epoch():

@@ -143,6 +143,10 @@ class Block(ABC):
     def total(self, x: Tensor) -> Tensor:
         """Add ``[k]`` up over all ranks, differentiably; for statistics over all nodes."""
 
+    def settled(self, sums: Tensor) -> Tensor:
+        """Sums ``[D, F]`` that a layer made of :meth:`edges` itself, as this block gives its own."""
+        return sums
+
     def own(self, x: Tensor) -> Tensor:
         """The rows of the destinations themselves: ``[S, F] -> [D, F]``."""
         return x if x.shape[0] == self.output_ids.numel() else x[: self.output_ids.numel()]

@@ -119,9 +119,8 @@ class GATConv(Attention):
             source = source.masked_fill(absent[:, None], _NEVER)
         destination = self._scores(rows[: block.output_ids.numel()], self.own)
         edges, dropout = block.edges(loops=True), self._dropout(block)
-        return self._finished(
-            gat_attention(edges, rows, destination, source, slope=self.slope, dropout=dropout)
-        )
+        out = gat_attention(edges, rows, destination, source, slope=self.slope, dropout=dropout)
+        return self._finished(block.settled(out))
 
     def _scores(self, rows: Tensor, vector: Tensor) -> Tensor:
         """``[n, H]``: each head's row times its vector, in the type that edges are summed in."""
@@ -165,4 +164,4 @@ class GATv2Conv(Attention):
         weight, dropout = edge_softmax(edges, logits), self._dropout(block)
         if dropout is not None:
             weight = weight * dropout.mask(edges, self.heads) * (1 / (1 - dropout.rate))
-        return self._finished(weighted_sum(edges, weight, rows))
+        return self._finished(block.settled(weighted_sum(edges, weight, rows)))

@@ -83,7 +83,9 @@ class GENConv(nn.Module):
             reached = block.reached(x)
             message = reached.rows.relu() + self.eps
             temperature = self.temperature.to(summed(x.dtype))
-            out = own + softmax_mean(block.edges(), message, temperature, absent=reached.absent)
+            out = own + block.settled(
+                softmax_mean(block.edges(), message, temperature, absent=reached.absent)
+            )
         for place, linear in enumerate(self.linears):
             if place and self.norms:
                 out = self.norms[place - 1](out, block)

@@ -76,7 +76,7 @@ class RGCNConv(nn.Module):
         out: Tensor = self.own(block.own(x))
         reached = block.reached(x)
         for edges, weight in zip(kinds, self.weights.to(x.dtype), strict=False):
-            out = out + _mean(edges, reached) @ weight
+            out = out + block.settled(_mean(edges, reached)) @ weight
         return out
 
 

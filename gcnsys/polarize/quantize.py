@@ -39,7 +39,7 @@ class Precision:
 
     Attributes:
         features: of rows that are multiplied or sent.
-        weights: of weights.
+        weights: of weights of linear maps.
         sums: of aggregated rows.
         protect: probability that the row of the highest in-degree stays in full precision for an epoch of
             training; others in proportion to the logarithm of theirs. 0: none does.
@@ -228,6 +228,9 @@ class QuantizedBlock(Block):
 
     def reached(self, x: Tensor) -> Reached:
         return self.base.reached(self._sent(x))
+
+    def settled(self, sums: Tensor) -> Tensor:
+        return self._summed(sums)
 
     def edges(self, *, loops: bool = False) -> Edges:
         return self.base.edges(loops=loops)
