@@ -132,10 +132,8 @@ class _Batch:
         padded = values[0].new_zeros(len(blocks), most, most)
         for place, each in enumerate(values):
             padded[place, : each.shape[0], : each.shape[1]] = each
-        start, size = (
-            torch.tensor([getattr(block, name) for block in blocks], device=device)[:, None]
-            for name in ("start", "size")
-        )
+        start = torch.tensor([block.start for block in blocks], device=device)[:, None]
+        size = torch.tensor([block.size for block in blocks], device=device)[:, None]
         place = torch.arange(most, device=device)
         rows = (start + torch.minimum(place, size - 1)).flatten()
         return cls(padded, rows, torch.nonzero((place < size).flatten()).flatten())
