@@ -134,9 +134,9 @@ class _Batch:
             padded[place, : each.shape[0], : each.shape[1]] = each
         start = torch.tensor([block.start for block in blocks], device=device)[:, None]
         size = torch.tensor([block.size for block in blocks], device=device)[:, None]
-        place = torch.arange(most, device=device)
-        rows = (start + torch.minimum(place, size - 1)).flatten()
-        return cls(padded, rows, torch.nonzero((place < size).flatten()).flatten())
+        inside = torch.arange(most, device=device)
+        rows = (start + torch.minimum(inside, size - 1)).flatten()
+        return cls(padded, rows, torch.nonzero((inside < size).flatten()).flatten())
 
     def add_to(self, out: Tensor, x: Tensor, row_scale: Tensor | None, column_scale: Tensor | None) -> None:
         taken = x.index_select(0, self.rows)
