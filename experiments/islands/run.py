@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from experiments import runfile
-from experiments.kernels.timing import until_decided
 from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.graph import Graph
@@ -107,7 +106,7 @@ def aggregated(names: Sequence[str]) -> dict[str, Any]:
                         matrix.shared_times, x, tile=tile, ahead=ahead
                     )
         ways["default"]()
-        until_decided(plain, x)
+        plain.find_way(x)
         products = math.ceil(SECONDS / min(_timed(ways["plain"], clock) for _ in range(3)))
         taken: dict[str, list[float]] = {way: [] for way in ways}
         order, chance = list(ways.items()), random.Random(0)

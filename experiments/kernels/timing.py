@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from gcnsys.kernels import Matrix
-
 
 def side_by_side(
     runs: Mapping[str, Callable[[], object]], *, seconds: float = 1.0,
@@ -38,14 +36,6 @@ def side_by_side(
             best[name] = min(best[name], clock() - start)
         rounds += 1
     return best
-
-
-def until_decided(matrix: Matrix, x: torch.Tensor, *, most: int = 300) -> None:
-    """Plain products, until it is known which way is fastest; only where the core runs."""
-    for _ in range(most):
-        Matrix.times(matrix, x)
-        if matrix.native().decided:
-            break
 
 
 def copy_bandwidth(*, mebibytes: int = 512) -> float:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from experiments import runfile
-from experiments.kernels.timing import until_decided
 from experiments.machine import report
 from gcnsys.datasets import load
 from gcnsys.graph import CSR, Layout
@@ -73,7 +72,7 @@ def plain_and_default(matrix: TwoLevelMatrix, x: torch.Tensor) -> dict[str, Call
     """The product without levels, and as the matrix has it, once it is known how each is fastest."""
     plain = partial(Matrix.times, matrix, x)
     matrix.levels(x)
-    until_decided(matrix, x)
+    matrix.find_way(x)
     return {"plain": plain, "default": partial(matrix.times, x)}
 
 

@@ -170,10 +170,7 @@ def _compared(plain: Matrix, x: Tensor, shared: Sequence[Callable[[], object]]) 
     runs: list[Callable[[], object]] = [partial(plain.times, x), *shared]
     for run in runs:
         run()  # builds what is kept, and takes fresh memory
-    for _ in range(_PRODUCTS):  # the plain product tries ways of its own, and is to show its best
-        if plain.native().decided or time.perf_counter() - began > _PATIENCE / 2:
-            break
-        plain.times(x)
+    plain.find_way(x, seconds=_PATIENCE / 2)  # it is to show its best
     contest, latest = module.Contest(len(runs)), [0.0] * len(runs)
     for _ in range(_PRODUCTS):
         place = contest.next()

@@ -1,6 +1,7 @@
 """A fixed sparse matrix that multiplies dense rows, and so does its transpose."""
 
 import threading
+import time
 import warnings
 from typing import Any
 
@@ -30,6 +31,10 @@ def csr_tensor(csr: CSR, values: Tensor) -> Tensor:
     narrow = torch.int32 if csr.num_edges < 2**31 and csr.num_cols < 2**31 else torch.int64
     indptr, indices = csr.indptr.to(values.device, narrow), csr.indices.to(values.device, narrow)
     return torch.sparse_csr_tensor(indptr, indices, values, (csr.num_rows, csr.num_cols))
+
+
+_PRODUCTS = 300
+"""After which the fastest way should be known."""
 
 
 class Matrix:
@@ -136,6 +141,19 @@ class Matrix:
         if columns is not None and column_scale is not None:
             column_scale = column_scale[columns]
         return self.flipped.times(y, out, row_scale=column_scale, column_scale=row_scale, rows=columns)
+
+    def find_way(self, x: Tensor, *, seconds: float = 3.0) -> None:
+        """Plain products until it is known which way is fastest, where the core has several to try.
+
+        Args:
+            x: what is multiplied.
+            seconds: after which it ends in any case, as it does after 300 products.
+        """
+        began = time.perf_counter()
+        for _ in range(_PRODUCTS if native_for(x) else 0):
+            Matrix.times(self, x)
+            if self.native().decided or time.perf_counter() - began > seconds:
+                break
 
     def native(self) -> Any:
         """The core's view of the entries; only where the core runs."""

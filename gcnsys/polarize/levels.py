@@ -16,15 +16,12 @@ from torch import Tensor
 from gcnsys.errors import InputError
 from gcnsys.graph import CSR, Graph, Layout
 from gcnsys.kernels import LocalBlock, Matrix
-from gcnsys.kernels.backend import native_for, summed
+from gcnsys.kernels.backend import summed
 from gcnsys.polarize.dense import Batches, DenseBlock, DenseProducts, Slices, dense_blocks
 
 _TRIALS = 3
 _GAIN = 0.95
 """Of the plain product's time: what is not faster than that may as well be chance."""
-
-_PRODUCTS, _PATIENCE = 300, 3.0
-"""How many products, and seconds, plain ones have at most to find their way."""
 
 _SIDE, _PER_ROW = 512, 64
 """Of the block that is tried: nodes, and edges that end at each."""
@@ -96,20 +93,12 @@ class TwoLevelMatrix(Matrix):
             made = self._made(threshold, x.dtype)
             if made is not None and self.threshold is None:
                 x = x.detach()
-                self._find_way(x)
+                self.find_way(x)  # the plain product is to show its best
                 plain, both = _in_turn(partial(super().times, x), partial(made.times, x, None, None, None))
                 self.seconds[key] = plain, both
                 made = made if both < _GAIN * plain else None
             self._chosen[key] = made
         return self._chosen[key]
-
-    def _find_way(self, x: Tensor) -> None:
-        """Plain products try ways of their own, and are to show their best."""
-        began = time.perf_counter()
-        for _ in range(_PRODUCTS if native_for(x) else 0):
-            super().times(x)
-            if self.native().decided or time.perf_counter() - began > _PATIENCE:
-                break
 
     def _made(self, threshold: float, dtype: torch.dtype) -> "Levels | None":
         key = threshold, dtype

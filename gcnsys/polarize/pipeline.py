@@ -186,12 +186,11 @@ def polarize(
             log.info("%s: %d subgraphs", dataset.name, division.num_subgraphs)
             original = laid_out(dataset, division.layout)
     part = share(original)
-    TuningLoss(part, setting.model(exact=True), setting).check()
+    pretrained, loss, distances = pretrain(part, setting, settings)
     reference = None
     if settings.reference:
         log.info("training on the whole graph, to compare with")
         reference = learn(part, setting)
-    pretrained, loss, distances = pretrain(part, setting, settings)
     log.info("pretrained for %d epochs; tuning", pretrained.epochs)
     further, distilled_reference = setting, None
     if settings.distill and not isinstance(setting.task, Regression):
@@ -226,11 +225,15 @@ def pretrain(
 ) -> tuple[Learnt, TuningLoss, list[float]]:
     """Train until the edges that would be pruned hardly change any more; collective.
 
+    Raises:
+        InputError: edges cannot be tuned by this model.
+
     Returns:
         what was learnt, the loss that edges of it are tuned by, and the distances between successive masks.
     """
     model, tuning = setting.model(exact=True), settings.tuning
     loss = TuningLoss(part, model, setting, pseudo=tuning.pseudo, dropout=tuning.dropout)
+    loss.check()
     looks = _Looks(loss, tuning, settings.pretrain_stop)
     watch = looks.over if settings.pretrain_stop else None
     epochs = settings.pretrain or max(1, 3 * setting.config.epochs // 4)
